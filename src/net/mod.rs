@@ -1,0 +1,11 @@
+//! Streams and listeners. The only room that opens sockets: it hands a session its [`Wire`], with its upgrade to TLS.
+//! A connection that waits owns no buffer.
+
+mod listener;
+mod pipe;
+mod stream;
+mod wire;
+
+pub use listener::{Listener, Socket};
+pub use pipe::{PipeEnd, pipe};
+pub use wire::{Line, Wire, WireError, WireOptions};

@@ -1,0 +1,432 @@
+//! A session's connection: lines and octets in, replies out, TLS on request, with time limits and the memory budget.
+//! While it waits it owns no buffer. Dropping one of its futures loses nothing: what was read stays for the next call.
+
+use super::listener::Socket;
+use super::pipe::PipeEnd;
+use super::stream::{Stream, Transport};
+use crate::base::{Budget, Clock, Grant, Stop};
+use smol::future;
+use smol::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use std::future::poll_fn;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+/// Octets taken from the stream at once; on the stack, so that a waiting connection has none.
+const READ_BYTES: usize = 8 * 1024;
+/// Replies collect up to here before [`Wire::send`] writes them.
+const OUTPUT_BYTES: usize = 8 * 1024;
+/// A peer that takes no octet for so long is gone (RFC 5321 4.5.3.2 asks for minutes).
+const WRITE_STALL: Duration = Duration::from_secs(180);
+/// Once the server stops, last words may take so long.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// A TLS handshake ends within this time or fails.
+const HANDSHAKE: Duration = Duration::from_secs(60);
+
+/// What every connection of a server shares.
+#[derive(Clone, Debug)]
+pub struct WireOptions {
+    /// Where its buffers are granted.
+    pub budget: Budget,
+    /// Its time.
+    pub clock: Clock,
+    /// Given when the server stops: every wait then ends with [`WireError::Stopping`].
+    pub stop: Arc<Stop>,
+}
+
+/// One line without its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// The octets before the line end; may hold anything but LF.
+    pub text: Vec<u8>,
+    /// Whether it ended in CRLF; else it ended in a bare LF.
+    pub crlf: bool,
+}
+
+/// Why a wait on the connection ended without what was waited for.
+#[derive(Debug)]
+pub enum WireError {
+    /// The peer is gone.
+    Closed,
+    /// The peer took too long.
+    TimedOut,
+    /// A line was longer than allowed; it was discarded up to its end, the connection is still in step.
+    LineTooLong,
+    /// The memory budget is spent: say so politely and close.
+    NoMemory,
+    /// The server stops: say so (421, BYE, -ERR) and close.
+    Stopping,
+    /// The account was removed or its password changed: say so and close.
+    Revoked,
+    /// The TLS handshake failed, or the stream did.
+    Failed(io::Error),
+}
+
+/// A session's connection.
+#[derive(Debug)]
+pub struct Wire {
+    stream: Stream,
+    input: Vec<u8>,
+    consumed: usize,
+    output: Vec<u8>,
+    grant: Grant,
+    options: WireOptions,
+    account: Option<Arc<Stop>>,
+    peer: SocketAddr,
+    local: SocketAddr,
+}
+
+impl Wire {
+    /// A wire over an accepted socket.
+    pub fn new(socket: Socket, options: WireOptions) -> Self {
+        Self::over(Stream::Plain(Transport::Tcp(socket.stream)), socket.peer, socket.local, options)
+    }
+
+    /// A wire over one end of a pipe, for tests; `peer` is who it claims to come from.
+    pub fn over_pipe(end: PipeEnd, peer: SocketAddr, options: WireOptions) -> Self {
+        let local = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+        Self::over(Stream::Plain(Transport::Pipe(end)), peer, local, options)
+    }
+
+    fn over(stream: Stream, peer: SocketAddr, local: SocketAddr, options: WireOptions) -> Self {
+        let grant = Grant::none(&options.budget);
+        let (input, output) = (Vec::new(), Vec::new());
+        Self { stream, input, consumed: 0, output, grant, options, account: None, peer, local }
+    }
+
+    /// The other side.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Our side.
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Whether the peer is on this machine.
+    pub fn is_loopback(&self) -> bool {
+        self.peer.ip().is_loopback()
+    }
+
+    /// Whether the connection is under TLS.
+    pub fn is_tls(&self) -> bool {
+        matches!(self.stream, Stream::Tls(_))
+    }
+
+    /// The protocol version and cipher suite in use, for `Received` and the log; `None` without TLS.
+    pub fn tls_name(&self) -> Option<String> {
+        let Stream::Tls(tls) = &self.stream else {
+            return None;
+        };
+        let (_, session) = tls.get_ref();
+        Some(format!("{:?} {:?}", session.protocol_version()?, session.negotiated_cipher_suite()?.suite()))
+    }
+
+    /// The clock that this connection's limits are measured with.
+    pub fn clock(&self) -> &Clock {
+        &self.options.clock
+    }
+
+    /// The budget that this connection's buffers come from.
+    pub fn budget(&self) -> &Budget {
+        &self.options.budget
+    }
+
+    /// From now on every wait also ends, with [`WireError::Revoked`], when `account` is given.
+    pub fn end_with(&mut self, account: Option<Arc<Stop>>) {
+        self.account = account;
+    }
+
+    /// Upgrades to TLS. Whatever the peer sent ahead of the handshake is discarded (RFC 3207 4.2, RFC 9051 6.2.1);
+    /// pending replies are written first.
+    pub async fn start_tls(&mut self, config: Arc<rustls::ServerConfig>) -> Result<(), WireError> {
+        self.flush().await?;
+        self.release();
+        let stream = std::mem::replace(&mut self.stream, Stream::Plain(Transport::Gone));
+        let handshake = async { stream.accept_tls(config).await.map_err(WireError::Failed) };
+        self.stream = within(&self.options, self.account.as_deref(), HANDSHAKE, handshake).await?;
+        Ok(())
+    }
+
+    /// The next line, of at most `bytes_max` octets without its end, within `limit` in all. Replies not yet written are
+    /// written before waiting.
+    pub async fn line(&mut self, bytes_max: usize, limit: Duration) -> Result<Line, WireError> {
+        let mut searched = 0;
+        let mut too_long = false;
+        let started = self.options.clock.monotonic();
+        loop {
+            let fresh = self.input.get(self.consumed + searched..).unwrap_or_default();
+            if let Some(at) = memchr::memchr(b'\n', fresh) {
+                let line = self.input.get(self.consumed..self.consumed + searched + at).unwrap_or_default();
+                let crlf = line.last() == Some(&b'\r');
+                let text = if crlf { line.get(..line.len() - 1).unwrap_or_default() } else { line };
+                let line = Line { text: text.to_vec(), crlf };
+                self.consume(searched + at + 1);
+                too_long |= line.text.len() > bytes_max;
+                return if too_long { Err(WireError::LineTooLong) } else { Ok(line) };
+            }
+            searched += fresh.len();
+            if searched > bytes_max + 1 {
+                too_long = true;
+                self.consume(searched);
+                searched = 0;
+            }
+            let spent = self.options.clock.monotonic().saturating_sub(started);
+            let left = limit.checked_sub(spent).ok_or(WireError::TimedOut)?;
+            self.read_more(left).await?;
+        }
+    }
+
+    /// Octets from the peer, at least one, reading within `limit` if none wait. [`Wire::consume`] those used.
+    pub async fn octets(&mut self, limit: Duration) -> Result<&[u8], WireError> {
+        if self.buffered().is_empty() {
+            self.read_more(limit).await?;
+        }
+        Ok(self.buffered())
+    }
+
+    /// Octets read and not yet consumed.
+    pub fn buffered(&self) -> &[u8] {
+        self.input.get(self.consumed..).unwrap_or_default()
+    }
+
+    /// Marks `count` of [`Wire::buffered`] as used.
+    pub fn consume(&mut self, count: usize) {
+        self.consumed = self.consumed.saturating_add(count).min(self.input.len());
+        if self.consumed == self.input.len() {
+            self.input.clear();
+            self.consumed = 0;
+        }
+    }
+
+    /// Queues a reply; the next wait, [`Wire::flush`] or a long enough [`Wire::send`] writes it. For short replies only.
+    pub fn put(&mut self, reply: &[u8]) {
+        self.output.extend_from_slice(reply);
+    }
+
+    /// Queues octets and writes them once enough have come together: for answers of any length.
+    pub async fn send(&mut self, octets: &[u8]) -> Result<(), WireError> {
+        for part in octets.chunks(OUTPUT_BYTES) {
+            self.output.extend_from_slice(part);
+            if self.output.len() >= OUTPUT_BYTES {
+                self.flush().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes everything queued.
+    pub async fn flush(&mut self) -> Result<(), WireError> {
+        while !self.output.is_empty() {
+            match self.write_some().await {
+                // Taken off at once: what is written must not be written again if this future is dropped at a wait.
+                Ok(count) => drop(self.output.drain(..count)),
+                Err(error) => {
+                    self.output = Vec::new();
+                    return Err(error);
+                }
+            }
+        }
+        let flushed = poll_fn(|cx| Pin::new(&mut self.stream).poll_flush(cx));
+        let flushed = async { flushed.await.map_err(failed) };
+        unless_stalled(&self.options, flushed).await
+    }
+
+    async fn write_some(&mut self) -> Result<usize, WireError> {
+        let Self { stream, output, options, .. } = self;
+        let write = poll_fn(|cx| Pin::new(&mut *stream).poll_write(cx, output));
+        let write = async {
+            match write.await {
+                Ok(0) => Err(WireError::Closed),
+                written => written.map_err(failed),
+            }
+        };
+        unless_stalled(options, write).await
+    }
+
+    /// Writes everything queued and ends the connection; errors no longer matter.
+    pub async fn close(mut self) {
+        if self.flush().await.is_ok() {
+            let closing = self.stream.close();
+            drop(self.options.clock.timeout(LAST_WORDS, closing).await);
+        }
+    }
+
+    /// Reads once more into the input, whatever is there already.
+    pub async fn read_more(&mut self, limit: Duration) -> Result<(), WireError> {
+        if !self.output.is_empty() {
+            self.flush().await?;
+        }
+        if self.options.stop.is_given() {
+            return Err(WireError::Stopping);
+        }
+        if self.buffered().is_empty() {
+            self.release();
+        }
+        let Self { stream, input, consumed, grant, options, account, .. } = self;
+        let read = poll_fn(|cx| {
+            let mut scratch = [0; READ_BYTES];
+            match Pin::new(&mut *stream).poll_read(cx, &mut scratch) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Err(error)) => Poll::Ready(Err(failed(error))),
+                Poll::Ready(Ok(0)) => Poll::Ready(Err(WireError::Closed)),
+                Poll::Ready(Ok(count)) => {
+                    input.drain(..*consumed);
+                    *consumed = 0;
+                    if !grant.resize(input.len() + READ_BYTES) {
+                        return Poll::Ready(Err(WireError::NoMemory));
+                    }
+                    input.extend_from_slice(scratch.get(..count).unwrap_or_default());
+                    Poll::Ready(Ok(()))
+                }
+            }
+        });
+        within(options, account.as_deref(), limit, read).await
+    }
+
+    /// Gives the buffers back.
+    fn release(&mut self) {
+        self.input = Vec::new();
+        self.consumed = 0;
+        if self.output.is_empty() {
+            self.output = Vec::new();
+        }
+        // Shrinking a grant always succeeds.
+        let shrunk = self.grant.resize(0);
+        debug_assert!(shrunk);
+    }
+}
+
+/// `work`, unless `limit` passes, the server stops or the account ends first.
+async fn within<T>(
+    options: &WireOptions,
+    account: Option<&Stop>,
+    limit: Duration,
+    work: impl Future<Output = Result<T, WireError>>,
+) -> Result<T, WireError> {
+    let revoked = async {
+        match account {
+            Some(account) => account.given().await,
+            None => std::future::pending().await,
+        }
+        Err(WireError::Revoked)
+    };
+    let stopping = async {
+        options.stop.given().await;
+        Err(WireError::Stopping)
+    };
+    let late = async {
+        options.clock.sleep(limit).await;
+        Err(WireError::TimedOut)
+    };
+    future::or(work, future::or(future::or(stopping, revoked), late)).await
+}
+
+/// `write`, unless the peer takes nothing for [`WRITE_STALL`], or for [`LAST_WORDS`] once the server stops.
+async fn unless_stalled<T>(
+    options: &WireOptions,
+    write: impl Future<Output = Result<T, WireError>>,
+) -> Result<T, WireError> {
+    let stalled = async {
+        options.clock.sleep(WRITE_STALL).await;
+        Err(WireError::TimedOut)
+    };
+    let stopped = async {
+        options.stop.given().await;
+        options.clock.sleep(LAST_WORDS).await;
+        Err(WireError::TimedOut)
+    };
+    future::or(write, future::or(stalled, stopped)).await
+}
+
+fn failed(error: io::Error) -> WireError {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::UnexpectedEof => WireError::Closed,
+        _ => WireError::Failed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::pipe;
+    use smol::io::AsyncReadExt;
+
+    const LIMIT: Duration = Duration::from_secs(300);
+
+    fn wire() -> (Wire, PipeEnd, Arc<crate::base::Simulated>) {
+        let (clock, hand) = Clock::simulated(0);
+        let (end, peer) = pipe(64 * 1024);
+        let options = WireOptions { budget: Budget::new(1 << 20), clock, stop: Arc::new(Stop::new()) };
+        (Wire::over_pipe(end, SocketAddr::from(([192, 0, 2, 1], 1)), options), peer, hand)
+    }
+
+    #[test]
+    fn lines_come_whole_however_they_are_cut() {
+        smol::block_on(async {
+            let (mut wire, mut peer, _hand) = wire();
+            peer.write_all(b"EHLO a\r\nQU").await.unwrap();
+            assert_eq!(wire.line(100, LIMIT).await.unwrap(), Line { text: b"EHLO a".to_vec(), crlf: true });
+            assert!(future::poll_once(wire.line(100, LIMIT)).await.is_none());
+            peer.write_all(b"IT\n").await.unwrap();
+            assert_eq!(wire.line(100, LIMIT).await.unwrap(), Line { text: b"QUIT".to_vec(), crlf: false });
+            drop(peer);
+            assert!(matches!(wire.line(100, LIMIT).await, Err(WireError::Closed)));
+        });
+    }
+
+    #[test]
+    fn a_line_too_long_is_discarded_and_the_next_one_served() {
+        smol::block_on(async {
+            let (mut wire, mut peer, _hand) = wire();
+            peer.write_all(&[b'x'; 30_000]).await.unwrap();
+            peer.write_all(b"\r\nNOOP\r\n").await.unwrap();
+            assert!(matches!(wire.line(512, LIMIT).await, Err(WireError::LineTooLong)));
+            assert_eq!(wire.line(512, LIMIT).await.unwrap().text, b"NOOP");
+            assert!(future::poll_once(wire.line(100, LIMIT)).await.is_none());
+            assert_eq!(wire.budget().spent(), 0, "a waiting wire owns no buffer");
+        });
+    }
+
+    #[test]
+    fn one_byte_a_minute_is_too_slow() {
+        smol::block_on(async {
+            let (mut wire, mut peer, hand) = wire();
+            let slow = async {
+                loop {
+                    peer.write_all(b"x").await.unwrap();
+                    smol::future::yield_now().await;
+                    hand.advance(Duration::from_secs(60));
+                    smol::future::yield_now().await;
+                }
+            };
+            let line = future::or(async { Some(wire.line(512, LIMIT).await) }, async {
+                slow.await;
+                None
+            });
+            assert!(matches!(line.await, Some(Err(WireError::TimedOut))));
+        });
+    }
+
+    #[test]
+    fn replies_are_written_before_waiting_and_the_stop_ends_the_wait() {
+        smol::block_on(async {
+            let (mut wire, mut peer, _hand) = wire();
+            wire.put(b"220 ready\r\n");
+            let stop = wire.options.stop.clone();
+            assert!(future::poll_once(wire.line(100, LIMIT)).await.is_none());
+            let mut reply = [0; 11];
+            peer.read_exact(&mut reply).await.unwrap();
+            assert_eq!(&reply, b"220 ready\r\n");
+            stop.give();
+            assert!(matches!(wire.line(100, LIMIT).await, Err(WireError::Stopping)));
+        });
+    }
+}
