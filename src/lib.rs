@@ -1,5 +1,7 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
 pub mod base;
+pub mod delivery;
 pub mod net;
+pub mod smtp;
 pub mod store;

@@ -1,0 +1,63 @@
+//! The way of a message into mailboxes: its body and its structure are taken while it arrives, trace headers are made,
+//! and one event puts it into every recipient's INBOX. Knows no protocol; never holds a message in memory.
+
+use crate::store::{AccountId, BodyWriter, Date, FlagNames, NewMessage, Refusal, Store, Target};
+
+mod trace;
+
+pub use trace::{Protocol, Trace, address_literal};
+
+/// The folder that mail is delivered to.
+const INBOX: &str = "INBOX";
+
+/// A message while it arrives. Dropping it leaves nothing behind.
+#[derive(Debug)]
+pub struct Incoming {
+    body: BodyWriter,
+}
+
+impl Incoming {
+    /// A message that begins to arrive.
+    pub fn new(store: &Store) -> Self {
+        Self { body: store.body() }
+    }
+
+    /// Takes octets as they are to be stored; waits while the disk is behind.
+    pub async fn write(&mut self, octets: &[u8]) -> Result<(), Refusal> {
+        self.body.write(octets).await
+    }
+
+    /// Octets taken so far.
+    pub fn len(&self) -> u64 {
+        self.body.len()
+    }
+
+    /// Whether none came yet.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The message is whole: what [`deliver`] or the store's append takes. It is stored only once one of them returned.
+    pub async fn finish(self, internal_date: Date) -> Result<NewMessage, Refusal> {
+        Ok(NewMessage { body: self.body.finish().await?, summary: Vec::new(), internal_date })
+    }
+}
+
+/// Puts one message into the INBOX of each of `recipients` (one copy for an account named twice): one body, one event,
+/// durable when this returns. An account that has gone meanwhile is passed over; [`Refusal::NotFound`] when all have.
+pub async fn deliver(store: &Store, message: NewMessage, recipients: &[AccountId]) -> Result<(), Refusal> {
+    let mut accounts = recipients.to_vec();
+    accounts.sort_unstable();
+    accounts.dedup();
+    let mut targets = Vec::with_capacity(accounts.len());
+    for account in accounts {
+        if let Some(inbox) = store.mailbox_by_name(account, INBOX).await? {
+            targets.push(Target { mailbox: inbox.id, flags: FlagNames::default() });
+        }
+    }
+    if targets.is_empty() {
+        return Err(Refusal::NotFound);
+    }
+    store.deliver(message, targets).await?;
+    Ok(())
+}

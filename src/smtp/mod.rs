@@ -1,0 +1,35 @@
+//! SMTP: receiving mail for local accounts (RFC 5321) and taking it from their owners (RFC 6409).
+//! A grammar, the machine that reads DATA, and the session.
+
+use crate::net::Wire;
+use crate::store::Store;
+use std::sync::Arc;
+
+/// Which of SMTP's two services a session gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Port 25: anybody brings mail for local accounts. Never AUTH.
+    Receive,
+    /// Ports 587 and 465: an account's owner hands in mail, under TLS and after AUTH.
+    Submission,
+}
+
+/// What every session of a server shares; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Which service.
+    pub role: Role,
+    /// Our name, as in the greeting and in `Received`.
+    pub hostname: Arc<str>,
+    /// Octets of a message at the most.
+    pub message_bytes_max: u64,
+    /// Where mail goes.
+    pub store: Store,
+}
+
+/// Serves one connection to its end; on a port with implicit TLS the handshake is done already.
+#[expect(clippy::todo, clippy::unused_async, reason = "the shape that other rooms are written against")]
+pub async fn serve(wire: Wire, context: Context) {
+    drop((wire, context));
+    todo!()
+}
