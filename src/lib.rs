@@ -5,3 +5,4 @@ pub mod delivery;
 pub mod net;
 pub mod smtp;
 pub mod store;
+pub mod tls;

@@ -1,14 +1,16 @@
-//! What every room stands on: time, the memory budget, worker threads, secrets, and the order to stop.
+//! What every room stands on: time, the memory budget, worker threads, secrets, files replaced whole, and the order to stop.
 //! Knows no protocol, no mail and no store.
 
 mod budget;
 mod clock;
+mod file;
 mod secret;
 mod stop;
 mod workers;
 
 pub use budget::{Budget, Grant};
 pub use clock::{Clock, Elapsed, Simulated};
+pub use file::replace_file;
 pub use secret::Secret;
 pub use stop::Stop;
 pub use workers::Workers;

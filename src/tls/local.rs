@@ -1,0 +1,171 @@
+//! A CA of our own, for servers without a certificate from elsewhere: made once, kept for ten years, trusted by hand.
+//! It signs one certificate for this server and renews it. Four files: ca.pem, ca.key, cert.pem, key.pem.
+
+use super::files::{self, TlsError};
+use super::validity::{date, day_number};
+use crate::base::replace_file;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType, SerialNumber, date_time_ymd,
+};
+use ring::rand::{SecureRandom, SystemRandom};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+
+/// The certificate to trust, in `tls/` of the data directory.
+pub const CA_FILE: &str = "ca.pem";
+const CA_KEY_FILE: &str = "ca.key";
+const CERTIFICATE_FILE: &str = "cert.pem";
+const KEY_FILE: &str = "key.pem";
+
+const DAY_S: i64 = 86_400;
+const CA_DAYS: i64 = 3_653;
+/// Apple's systems take no server certificate of more than 825 days, whoever signed it.
+const CERTIFICATE_DAYS: i64 = 820;
+/// Renewed so long before the end, so that a box that is off for weeks has a valid one.
+const RENEW_DAYS: i64 = 60;
+/// Clocks of clients that go behind ours by up to this see a valid certificate.
+const SKEW_DAYS: i64 = 1;
+const _: () = assert!(CERTIFICATE_DAYS + SKEW_DAYS <= 825 && RENEW_DAYS < CERTIFICATE_DAYS);
+
+/// The names that the certificate is for.
+pub fn local_names(hostname: &str) -> Vec<String> {
+    let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+    if !names.iter().any(|name| name.eq_ignore_ascii_case(hostname)) {
+        names.push(hostname.to_ascii_lowercase());
+    }
+    names
+}
+
+/// Whether a certificate that ends at `not_after_s` should be renewed.
+pub(super) fn is_near_end(not_after_s: i64, unix_s: i64) -> bool {
+    not_after_s.saturating_sub(unix_s) < RENEW_DAYS * DAY_S
+}
+
+/// Makes what is missing, near its end or for other names; answers the paths of certificate and key.
+/// A cut between key and certificate leaves a pair that does not match: the next start makes a new one.
+pub(super) fn ensure(folder: &Path, hostname: &str, unix_s: i64) -> Result<(PathBuf, PathBuf), TlsError> {
+    fs::create_dir_all(folder).map_err(|error| TlsError::Write(folder.to_owned(), error))?;
+    let (certificate, key) = (folder.join(CERTIFICATE_FILE), folder.join(KEY_FILE));
+    let from_s = not_in_the_past(unix_s);
+    let ca = ensure_ca(folder, from_s)?;
+    let is_good = match files::examine(&certificate, &key) {
+        Ok(facts) => {
+            !ca.is_new
+                && !is_near_end(facts.not_after_s, unix_s)
+                && local_names(hostname).iter().all(|n| facts.covers(n))
+        }
+        Err(_) => false,
+    };
+    if !is_good {
+        let pair = KeyPair::generate().map_err(TlsError::NotMade)?;
+        let params = server_params(hostname, from_s, ca.not_after_s)?;
+        let made = params.signed_by(&pair, &ca.issuer).map_err(TlsError::NotMade)?;
+        write(&key, &pair.serialize_pem(), 0o600)?;
+        write(&certificate, &made.pem(), 0o644)?;
+    }
+    Ok((certificate, key))
+}
+
+/// A certificate for localhost that no file knows.
+pub(super) fn self_signed() -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+    let pair = KeyPair::generate().map_err(TlsError::NotMade)?;
+    let params = server_params("localhost", not_in_the_past(0), i64::MAX)?;
+    let made = params.self_signed(&pair).map_err(TlsError::NotMade)?;
+    Ok((vec![made.der().clone()], PrivatePkcs8KeyDer::from(pair.serialize_der()).into()))
+}
+
+struct Ca {
+    issuer: Issuer<'static, KeyPair>,
+    not_after_s: i64,
+    is_new: bool,
+}
+
+fn ensure_ca(folder: &Path, from_s: i64) -> Result<Ca, TlsError> {
+    let (certificate, key) = (folder.join(CA_FILE), folder.join(CA_KEY_FILE));
+    let pair = match fs::read_to_string(&key) {
+        Ok(pem) => KeyPair::from_pem(&pem).map_err(|error| TlsError::Malformed(key, error.to_string()))?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let pair = KeyPair::generate().map_err(TlsError::NotMade)?;
+            write(&key, &pair.serialize_pem(), 0o600)?;
+            // Whatever certificate there was, its key is lost.
+            if certificate.exists() {
+                fs::remove_file(&certificate).map_err(|error| TlsError::Write(certificate.clone(), error))?;
+            }
+            pair
+        }
+        Err(error) => return Err(TlsError::Read(key, error)),
+    };
+    let kept = files::chain(&certificate).and_then(|chain| files::facts(&certificate, &chain));
+    let params = ca_params(&pair, from_s)?;
+    let (not_after_s, is_new) = match kept {
+        Ok(facts) if !is_near_end(facts.not_after_s, from_s) => (facts.not_after_s, false),
+        _ => {
+            let made = params.self_signed(&pair).map_err(TlsError::NotMade)?;
+            write(&certificate, &made.pem(), 0o644)?;
+            (from_s.saturating_add(CA_DAYS * DAY_S), true)
+        }
+    };
+    Ok(Ca { issuer: Issuer::new(params, pair), not_after_s, is_new })
+}
+
+fn ca_params(pair: &KeyPair, from_s: i64) -> Result<CertificateParams, TlsError> {
+    // The name follows from the key, so that it is the same at every start, and two servers' CAs differ in name.
+    let digest = ring::digest::digest(&ring::digest::SHA256, pair.public_key_raw());
+    let print: String = digest.as_ref().iter().take(4).map(|octet| format!("{octet:02x}")).collect();
+    let mut params = params(format!("Pigeon local CA {print}"), from_s, from_s.saturating_add(CA_DAYS * DAY_S))?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok(params)
+}
+
+fn server_params(hostname: &str, from_s: i64, until_s: i64) -> Result<CertificateParams, TlsError> {
+    let until_s = from_s.saturating_add(CERTIFICATE_DAYS * DAY_S).min(until_s);
+    let mut params = params(hostname.to_ascii_lowercase(), from_s, until_s)?;
+    for name in local_names(hostname) {
+        params.subject_alt_names.push(match name.as_str() {
+            "127.0.0.1" => SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            "::1" => SanType::IpAddress(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+            name => SanType::DnsName(name.try_into().map_err(TlsError::NotMade)?),
+        });
+    }
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    Ok(params)
+}
+
+/// Name, dates (to the day) and a random serial number: the same issuer and number twice is refused by mail programs.
+fn params(common_name: String, from_s: i64, until_s: i64) -> Result<CertificateParams, TlsError> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    set_dates(&mut params, from_s, until_s);
+    let mut serial = [0; 16];
+    SystemRandom::new().fill(&mut serial).map_err(|_| TlsError::NotMade(rcgen::Error::RingUnspecified))?;
+    // RFC 5280 4.1.2.2: positive.
+    serial[0] &= 0x7f;
+    params.serial_number = Some(SerialNumber::from_slice(&serial));
+    Ok(params)
+}
+
+fn set_dates(params: &mut CertificateParams, from_s: i64, until_s: i64) {
+    let at = |unix_s: i64| {
+        let (year, month, day) = date(unix_s.clamp(0, day_number(9999, 12, 31) * DAY_S));
+        let small = |number: i64| u8::try_from(number).unwrap_or(1);
+        date_time_ymd(i32::try_from(year).unwrap_or(1970), small(month), small(day))
+    };
+    params.not_before = at(from_s.saturating_sub(SKEW_DAYS * DAY_S));
+    params.not_after = at(until_s);
+}
+
+/// A board without a clock starts in 1970: its certificate must be valid once the time is known.
+fn not_in_the_past(unix_s: i64) -> i64 {
+    unix_s.max(day_number(2026, 1, 1) * DAY_S)
+}
+
+fn write(path: &Path, text: &str, mode: u32) -> Result<(), TlsError> {
+    replace_file(path, text.as_bytes(), mode).map_err(|error| TlsError::Write(path.to_owned(), error))
+}
