@@ -2,6 +2,7 @@
 
 pub mod base;
 pub mod delivery;
+pub mod mail;
 pub mod net;
 pub mod smtp;
 pub mod store;
