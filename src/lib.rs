@@ -3,6 +3,7 @@
 pub mod base;
 pub mod delivery;
 pub mod mail;
+pub mod imap;
 pub mod net;
 pub mod smtp;
 pub mod store;

@@ -35,6 +35,13 @@ impl Drop for Secret {
     }
 }
 
+impl PartialEq for Secret {
+    /// For tests and types that hold one; passwords are compared by their hashes.
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret(..)")
