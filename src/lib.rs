@@ -1,10 +1,12 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 
+pub mod accounts;
 pub mod base;
 pub mod delivery;
 pub mod mail;
 pub mod imap;
 pub mod net;
+pub mod sasl;
 pub mod smtp;
 pub mod store;
 pub mod tls;
