@@ -3,8 +3,8 @@
 pub mod accounts;
 pub mod base;
 pub mod delivery;
-pub mod mail;
 pub mod imap;
+pub mod mail;
 pub mod net;
 pub mod sasl;
 pub mod smtp;

@@ -2,7 +2,8 @@
 //! no circle is followed twice.
 
 use super::Accounts;
-use super::name::without_tag;
+use super::name::{fold, without_tag};
+use crate::mail::Address;
 use crate::store::{AccountId, Refusal, TARGETS_MAX};
 use std::collections::BTreeSet;
 
@@ -30,8 +31,21 @@ enum Found {
 }
 
 impl Accounts {
+    /// Whose mail `address` is. For `<postmaster>` without a domain see [`Accounts::postmaster`].
+    pub async fn resolve(&self, address: &Address) -> Result<Recipient, Refusal> {
+        self.resolve_parts(&fold(address.local()), &fold(address.domain())).await
+    }
+
+    /// Whether an account may send as `address`: those whose mail it gets.
+    pub async fn may_send_as(&self, id: AccountId, address: &Address) -> Result<bool, Refusal> {
+        Ok(match self.resolve(address).await? {
+            Recipient::Local(accounts) => accounts.contains(&id),
+            Recipient::NoSuchUser | Recipient::NotLocal => false,
+        })
+    }
+
     /// Whose mail an address is, given as a local part and a domain in lower case.
-    pub async fn resolve_parts(&self, local: &str, domain: &str) -> Result<Recipient, Refusal> {
+    pub(super) async fn resolve_parts(&self, local: &str, domain: &str) -> Result<Recipient, Refusal> {
         if !self.0.store.has_domain(domain).await? {
             return Ok(Recipient::NotLocal);
         }
