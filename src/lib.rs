@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod base;
+pub mod config;
 pub mod delivery;
 pub mod imap;
 pub mod mail;
