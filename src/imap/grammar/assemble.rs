@@ -91,10 +91,11 @@ impl Assembler {
         if self.rejected.is_some() {
             return self.discard(text);
         }
-        if text.len() > self.line_bytes_max() {
+        let fits = text.len() <= self.line_bytes_max();
+        self.bytes.extend_from_slice(text);
+        if !fits {
             return self.reject(too_long(), text);
         }
-        self.bytes.extend_from_slice(text);
         match parse::command(&self.bytes) {
             Ok(command) => {
                 self.reset();
@@ -130,7 +131,7 @@ impl Assembler {
         };
         if self.literals >= LITERALS_MAX {
             let text = "too many literals in one command";
-            return self.reject(Reason { condition: Condition::Bad, code: Some(Code::Limit), text }, line);
+            return self.reject(Reason { condition: Condition::No, code: Some(Code::Limit), text }, line);
         }
         self.literals += 1;
         self.missing = octets;
@@ -170,4 +171,235 @@ impl Assembler {
 
 fn too_long() -> Reason {
     Reason { condition: Condition::Bad, code: Some(Code::TooBig), text: "the command is too long" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::command::CommandBody;
+    use super::super::limits::{COMMAND_BYTES_MAX, STRANGER_BYTES_MAX};
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Feeds `octets` as a session would, and says what came of it and how much was read.
+    fn feed(assembler: &mut Assembler, octets: &[u8]) -> (Step, usize) {
+        let mut at = 0;
+        loop {
+            let Some(end) = memchr::memchr(b'\n', &octets[at..]) else {
+                return (Step::End("the test's input ends"), at);
+            };
+            let line = octets[at..at + end].strip_suffix(b"\r").unwrap_or(&octets[at..at + end]);
+            at += end + 1;
+            match assembler.line(line) {
+                Step::Literal { octets: count, .. } => {
+                    let there = &octets[at..(at + count).min(octets.len())];
+                    let mut taken = 0;
+                    // In two pieces, and with more behind than belongs to it.
+                    taken += assembler.literal(&there[..there.len() / 2]);
+                    taken += assembler.literal(&octets[at + taken..]);
+                    assert_eq!(taken, there.len());
+                    at += taken;
+                }
+                Step::Discard { octets: count } => at = (at + usize::try_from(count).unwrap()).min(octets.len()),
+                step => return (step, at),
+            }
+        }
+    }
+
+    fn rejected(octets: &[u8]) -> Option<(Option<Code<'static>>, Condition)> {
+        match feed(&mut Assembler::new(COMMAND_BYTES_MAX), octets) {
+            (Step::Rejected(rejected), _) => Some((rejected.code, rejected.condition)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_line_is_a_command() {
+        let mut assembler = Assembler::new(COMMAND_BYTES_MAX);
+        let Step::Command(command) = assembler.line(b"a1 noop") else { panic!("no command") };
+        assert_eq!((command.tag.as_str(), command.body), ("a1", CommandBody::Noop));
+        assert_eq!(assembler.bytes_held(), 0, "nothing is kept between commands");
+    }
+
+    #[test]
+    fn literals_come_between_the_lines() {
+        let mut assembler = Assembler::new(COMMAND_BYTES_MAX);
+        // RFC 3501 6.2.3 and 4.3: the client waits for the go-ahead.
+        assert_eq!(assembler.line(b"a1 LOGIN {5}"), Step::Literal { octets: 5, waits: true });
+        assert_eq!(assembler.missing(), 5);
+        assert_eq!(assembler.literal(b"al"), 2);
+        assert_eq!(assembler.literal(b"ice {3+}"), 3);
+        // RFC 7888 section 3: it does not.
+        assert_eq!(assembler.line(b" {3+}"), Step::Literal { octets: 3, waits: false });
+        assert_eq!(assembler.literal(b"a\r\n"), 3);
+        let Step::Command(command) = assembler.line(b"") else { panic!("no command") };
+        let CommandBody::Login { name, password } = command.body else { panic!("no LOGIN") };
+        assert_eq!((name.as_slice(), password.expose()), (&b"alice"[..], &b"a\r\n"[..]));
+    }
+
+    #[test]
+    fn a_literal_may_be_empty_or_look_like_a_command() {
+        for (octets, expected) in [
+            (&b"a LOGIN {0}\r\n {0}\r\n\r\n"[..], &b""[..]),
+            (b"a LOGIN {0+}\r\n {12}\r\nb NOOP {3}\r\n\r\n", b"b NOOP {3}\r\n"),
+        ] {
+            let (step, read) = feed(&mut Assembler::new(COMMAND_BYTES_MAX), octets);
+            let Step::Command(command) = step else { panic!("{step:?}") };
+            let CommandBody::Login { password, .. } = command.body else { panic!("no LOGIN") };
+            assert_eq!((password.expose(), read), (expected, octets.len()));
+        }
+    }
+
+    #[test]
+    fn append_stops_at_its_message() {
+        for (octets, octets_announced, waits, binary) in [
+            (&b"a APPEND INBOX {310}\r\n"[..], 310, true, false),
+            (b"a APPEND INBOX {99999999999+}\r\n", 99_999_999_999, false, false),
+            (b"a APPEND {5}\r\nINBOX (\\Seen) \"17-Jul-1996 02:44:25 -0700\" {0+}\r\n", 0, false, false),
+            (b"a APPEND {5+}\r\nINBOX ~{7}\r\n", 7, true, true),
+        ] {
+            let (step, _) = feed(&mut Assembler::new(COMMAND_BYTES_MAX), octets);
+            let Step::Command(command) = step else { panic!("{step:?}") };
+            let CommandBody::Append { mailbox, message } = command.body else { panic!("no APPEND") };
+            assert!(mailbox.is_inbox());
+            assert_eq!(message.literal, LiteralHead { octets: octets_announced, waits, binary });
+        }
+    }
+
+    #[test]
+    fn a_command_that_is_none_is_not_asked_for_its_literal() {
+        // RFC 3501 4.3: a refused literal gets its tagged reply instead of the go-ahead.
+        let mut assembler = Assembler::new(COMMAND_BYTES_MAX);
+        assert!(matches!(assembler.line(b"a FROBNICATE {5}"), Step::Rejected(_)));
+        assert!(matches!(assembler.line(b"b NOOP"), Step::Command(_)));
+    }
+
+    #[test]
+    fn what_a_client_sends_unasked_is_thrown_away() {
+        // RFC 7888 section 4: a server that refuses must still read what is on its way.
+        let mut assembler = Assembler::new(COMMAND_BYTES_MAX);
+        let octets = b"a FROBNICATE {5+}\r\nb NOO {6+}\r\nP\r\n12\n\r\nc NOOP\r\n";
+        let (step, read) = feed(&mut assembler, octets);
+        let Step::Rejected(rejected) = step else { panic!("{step:?}") };
+        assert_eq!(rejected.tag.map(|tag| tag.as_str().to_owned()).as_deref(), Some("a"));
+        let (step, _) = feed(&mut assembler, &octets[read..]);
+        assert!(matches!(step, Step::Command(command) if command.tag.as_str() == "c"));
+    }
+
+    #[test]
+    fn oversized_literals_are_refused() {
+        let too_big = Some((Some(Code::TooBig), Condition::Bad));
+        assert_eq!(rejected(b"a LOGIN {70000}\r\n"), too_big, "waiting: never sent");
+        let sent = [b"a LOGIN {70000+}\r\n".to_vec(), vec![b'x'; 70_000], b" y\r\n".to_vec()].concat();
+        assert_eq!(rejected(&sent), too_big, "not waiting: thrown away");
+        assert_eq!(
+            rejected(b"a LOGIN {99999999999999999999}\r\n").map(|(_, condition)| condition),
+            Some(Condition::Bad)
+        );
+        let mut assembler = Assembler::new(COMMAND_BYTES_MAX);
+        assert!(matches!(assembler.line(b"a LOGIN {2000000+}"), Step::End(_)), "more than we throw away");
+        let mut stranger = Assembler::new(STRANGER_BYTES_MAX);
+        assert!(matches!(stranger.line(b"a LOGIN {50000}"), Step::Rejected(_)), "less is held for strangers");
+    }
+
+    #[test]
+    fn literals_together_stay_below_the_bound() {
+        let mut assembler = Assembler::new(COMMAND_BYTES_MAX);
+        let mut line = b"a SEARCH SUBJECT {30000+}".to_vec();
+        for _ in 0..2 {
+            let Step::Literal { octets, .. } = assembler.line(&line) else { panic!("refused too early") };
+            assert_eq!(assembler.literal(&vec![b'x'; octets]), octets);
+            line = b" SUBJECT {30000+}".to_vec();
+        }
+        assert!(matches!(assembler.line(&line), Step::Discard { octets: 30_000 }));
+        assert!(matches!(assembler.line(b""), Step::Rejected(rejected) if rejected.code == Some(Code::TooBig)));
+        assert_eq!(assembler.bytes_held(), 0);
+    }
+
+    #[test]
+    fn a_line_too_long_gets_its_tag_if_that_was_seen() {
+        let mut assembler = Assembler::new(COMMAND_BYTES_MAX);
+        assert_eq!(assembler.line_too_long().tag, None);
+        assert!(matches!(assembler.line(b"a LOGIN {5+}"), Step::Literal { .. }));
+        assembler.literal(b"alice");
+        let rejected = assembler.line_too_long();
+        assert_eq!(rejected.tag.as_ref().map(Tag::as_str), Some("a"));
+        let mut out = Vec::new();
+        rejected.put(&mut out);
+        assert_eq!(out, b"a BAD [TOOBIG] the command is too long\r\n");
+    }
+
+    proptest! {
+        #[test]
+        fn octets_never_panic_and_never_hold_more_than_the_bound(
+            lines in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 0..20)
+        ) {
+            let mut assembler = Assembler::new(COMMAND_BYTES_MAX);
+            for line in lines {
+                assembler.line(&line);
+                assembler.literal(&line);
+                prop_assert!(assembler.bytes_held() <= 4 * COMMAND_BYTES_MAX);
+            }
+        }
+
+        #[test]
+        fn almost_commands_never_panic(words in prop::collection::vec(prop::sample::select(WORDS), 0..24)) {
+            let mut assembler = Assembler::new(COMMAND_BYTES_MAX);
+            let line = words.concat();
+            let (_, read) = feed(&mut assembler, format!("a {line}\r\n").as_bytes());
+            prop_assert!(read > 0);
+        }
+    }
+
+    const WORDS: &[&str] = &[
+        "UID ",
+        "FETCH ",
+        "STORE ",
+        "SEARCH ",
+        "APPEND ",
+        "LIST ",
+        "COPY ",
+        "STATUS ",
+        "ID ",
+        "INBOX",
+        "\"a\\\"",
+        "\"",
+        "\\",
+        "(",
+        ")",
+        " ",
+        "[",
+        "]",
+        "<0.1>",
+        "BODY",
+        "BODY.PEEK[",
+        "1",
+        ":",
+        ",",
+        "*",
+        "{3}",
+        "{3+}",
+        "\r\nabc",
+        "\r\n",
+        "NOT ",
+        "OR ",
+        "ALL",
+        "HEADER.FIELDS ",
+        "FLAGS",
+        "+FLAGS ",
+        "\\Seen",
+        "NIL",
+        "1-Feb-2000",
+        "CHARSET ",
+        "99999999999",
+        "&",
+        "&AOk-",
+        "%",
+        "~{2}",
+        "\u{e9}",
+        "\0",
+        "MODSEQ ",
+        "(CHANGEDSINCE 5)",
+        ".",
+        "MIME",
+    ];
 }

@@ -3,7 +3,10 @@
 
 use super::command::LiteralHead;
 use super::limits::NUMBER_DIGITS_MAX;
+use super::mailbox::MailboxName;
 use super::reply::{Code, Condition};
+use super::sequence::{SequenceSet, SetError};
+use crate::store::ModSeq;
 
 /// Why the octets so far are no command.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,9 +32,14 @@ pub(super) fn bad<T>(text: &'static str) -> Parsed<T> {
     Err(Stop::Refused(Reason { condition: Condition::Bad, code: None, text }))
 }
 
-/// BAD: well formed, but more than a cap allows.
+/// NO [LIMIT] (RFC 5530): well formed, but more than a cap allows.
 pub(super) fn too_many<T>(text: &'static str) -> Parsed<T> {
-    Err(Stop::Refused(Reason { condition: Condition::Bad, code: Some(Code::Limit), text }))
+    no(Code::Limit, text)
+}
+
+/// NO with a code: well formed, but it can never be done.
+pub(super) fn no<T>(code: Code<'static>, text: &'static str) -> Parsed<T> {
+    Err(Stop::Refused(Reason { condition: Condition::No, code: Some(code), text }))
 }
 
 /// `atom-specials` and controls excluded, 8-bit too (RFC 3501 section 9, `ATOM-CHAR`).
@@ -147,11 +155,40 @@ impl<'a> Cursor<'a> {
         if self.eat(octet) { Ok(()) } else { bad(expected) }
     }
 
+    /// Letters, digits and dots: a keyword of the grammar, maybe none.
+    pub(super) fn word(&mut self) -> &'a [u8] {
+        self.take_while(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'.' | b'-'))
+    }
+
     pub(super) fn atom(&mut self, expected: &'static str) -> Parsed<&'a [u8]> {
         match self.take_while(is_atom_char) {
             [] => bad(expected),
             atom => Ok(atom),
         }
+    }
+
+    /// `sequence-set`.
+    pub(super) fn sequence_set(&mut self) -> Parsed<SequenceSet> {
+        const EXPECTED: &str = "expected message numbers like 1:5,7,9:*";
+        let octets = self.take_while(|octet| octet.is_ascii_digit() || matches!(octet, b':' | b',' | b'*'));
+        match SequenceSet::parse(octets) {
+            Ok(set) => Ok(set),
+            Err(SetError::Malformed) => bad(EXPECTED),
+            Err(SetError::TooMany) => too_many("too many ranges of message numbers"),
+        }
+    }
+
+    /// `mod-sequence-value` and `mod-sequence-valzer` (RFC 7162 section 7): 63 bits. 0 is taken for both, it means no less.
+    pub(super) fn modseq(&mut self) -> Parsed<ModSeq> {
+        const EXPECTED: &str = "expected a modification sequence, a number below 2^63";
+        let number = self.number(EXPECTED)?;
+        if i64::try_from(number).is_ok() { Ok(ModSeq(number)) } else { bad(EXPECTED) }
+    }
+
+    /// `mailbox`.
+    pub(super) fn mailbox(&mut self) -> Parsed<MailboxName> {
+        let wire = self.astring("expected a mailbox name")?;
+        MailboxName::parse(&wire).or_else(|error| no(Code::Cannot, error.words()))
     }
 
     /// `number64`.

@@ -17,8 +17,8 @@ pub const NUMBER_DIGITS_MAX: usize = 20;
 pub const SET_RANGES_MAX: usize = 8_192;
 /// Items in one FETCH; fetchmail and Apple Mail ask for up to ten.
 pub const FETCH_ITEMS_MAX: usize = 64;
-/// Header names in one FETCH item; Thunderbird asks for about twenty.
-pub const HEADER_FIELDS_MAX: usize = 128;
+/// Header names in one FETCH, over all its items; Thunderbird asks for about twenty.
+pub const HEADER_FIELDS_MAX: usize = 256;
 /// A header field's name (RFC 5322 2.1.1: a line has at most 998 octets).
 pub const FIELD_NAME_BYTES_MAX: usize = 998;
 /// Numbers in BODY[1.2.3]: the structure scanner goes no deeper.

@@ -1,14 +1,14 @@
 //! IMAP's grammar: bytes to typed commands, typed replies to bytes (RFC 3501 section 9 and the extensions served).
 //! Pure: no I/O, no clock, no async; bounded by [`limits`] whatever a client sends.
 
-#![expect(dead_code, reason = "the parser that uses it comes next")]
-
 mod assemble;
 mod command;
 mod date;
 mod fetch;
+mod flags;
 mod lexer;
 pub mod limits;
+mod list;
 mod mailbox;
 mod parse;
 mod pattern;

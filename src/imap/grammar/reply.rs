@@ -115,6 +115,8 @@ pub enum Code<'a> {
     UnknownCte,
     /// UNSEEN: the first unseen message's number.
     Unseen(u32),
+    /// USEATTR (RFC 6154): no such special use.
+    UseAttr,
 }
 
 /// Writes a status reply: tagged, or untagged without a tag.
@@ -180,6 +182,7 @@ fn put_code(out: &mut Vec<u8>, code: &Code<'_>) {
         Code::Unavailable => b"UNAVAILABLE",
         Code::UnknownCte => b"UNKNOWN-CTE",
         Code::Unseen(_) => b"UNSEEN ",
+        Code::UseAttr => b"USEATTR",
     };
     out.extend_from_slice(word);
     put_code_arguments(out, code);

@@ -142,3 +142,75 @@ pub fn put_ranges(out: &mut Vec<u8>, ranges: impl IntoIterator<Item = (u32, u32)
 pub fn put_uids(out: &mut Vec<u8>, uids: &UidSet) {
     put_ranges(out, uids.ranges().iter().map(|range| (range.first.0, range.last.0)));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn resolved(text: &str, largest: u32) -> Vec<(u32, u32)> {
+        SequenceSet::parse(text.as_bytes()).unwrap().resolve(largest)
+    }
+
+    #[test]
+    fn sets_mean_what_the_rfc_says() {
+        for (text, largest, expected, why) in [
+            ("1", 9, vec![(1, 1)], "one"),
+            ("2,4:7,9,12:*", 15, vec![(2, 2), (4, 7), (9, 9), (12, 15)], "RFC 3501 section 9, `sequence-set`"),
+            ("*:4,5:7", 10, vec![(4, 10)], "the same: any order, overlaps"),
+            ("7:5", 9, vec![(5, 7)], "reversed"),
+            ("*", 9, vec![(9, 9)], "the largest"),
+            ("*:*", 9, vec![(9, 9)], "the same twice"),
+            ("12:*", 9, vec![(9, 12)], "RFC 3501 6.4.8: contains the largest, whatever the other end"),
+            ("1,2,3,5", 9, vec![(1, 3), (5, 5)], "neighbours melt"),
+            ("3,2,1", 9, vec![(1, 3)], "in any order"),
+            ("1:*", 0, vec![], "an empty mailbox"),
+            ("4294967295", 9, vec![(u32::MAX, u32::MAX)], "the largest number"),
+        ] {
+            assert_eq!(resolved(text, largest), expected, "{text}: {why}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_set_is_refused() {
+        for text in
+            ["", "0", "1:0", "4294967296", "1,,2", ",1", "1,", "1:", ":1", "1:2:3", "a", "1 2", "-1", "1:*:", "**"]
+        {
+            assert_eq!(SequenceSet::parse(text.as_bytes()), Err(SetError::Malformed), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_ranges_is_bounded_after_melting() {
+        let list =
+            |step: usize| (0..SET_RANGES_MAX + 1).map(|n| (n * step + 1).to_string()).collect::<Vec<_>>().join(",");
+        assert_eq!(SequenceSet::parse(list(2).as_bytes()), Err(SetError::TooMany));
+        assert_eq!(resolved(&list(1), 1), [(1, u32::try_from(SET_RANGES_MAX).unwrap() + 1)]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_means_the_same(numbers in prop::collection::btree_set(1_u32..200, 1..60)) {
+            let uids: UidSet = numbers.iter().copied().map(Uid).collect();
+            let mut out = Vec::new();
+            put_uids(&mut out, &uids);
+            let set = SequenceSet::parse(&out).unwrap();
+            prop_assert!(!set.has_star());
+            prop_assert_eq!(set.resolve_uids(Some(Uid(5))), uids);
+        }
+
+        #[test]
+        fn resolving_keeps_every_number(ranges in prop::collection::vec((0_u32..50, 0_u32..50), 1..20), largest in 1_u32..60) {
+            let name = |n: u32| if n == 0 { "*".to_owned() } else { n.to_string() };
+            let text = ranges.iter().map(|&(a, b)| format!("{}:{}", name(a), name(b))).collect::<Vec<_>>().join(",");
+            let resolved = resolved(&text, largest);
+            for number in 1..70 {
+                let star = |n: u32| if n == 0 { largest } else { n };
+                let meant = ranges.iter().map(|&(a, b)| (star(a), star(b)));
+                let meant = meant.map(|(a, b)| (a.min(b), a.max(b))).any(|(a, b)| (a..=b).contains(&number));
+                prop_assert_eq!(resolved.iter().any(|&(a, b)| (a..=b).contains(&number)), meant);
+            }
+            prop_assert!(resolved.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0), "ascending, apart");
+        }
+    }
+}
