@@ -1,6 +1,5 @@
 //! Trace headers (RFC 5321 section 4.4): `Return-Path` and `Received`, put on top of a message. Pure.
 
-use std::fmt::Write;
 use std::net::IpAddr;
 
 /// How a message came (RFC 3848; RFC 6531 section 4.3 for the UTF8 forms).
@@ -60,14 +59,11 @@ impl Trace<'_> {
         let Self { return_path, client, hostname, id, date, .. } = self;
         let (peer, with) = (address_literal(self.peer), self.protocol.name());
         let mut text = format!("Return-Path: <{return_path}>\r\nReceived: from {client} ({peer})\r\n");
-        let (mut line, mut lines) = (format!("\tby {hostname} with {with} id {id}"), String::new());
+        text.push_str(&format!("\tby {hostname} with {with} id {id}"));
         if let Some(recipient) = self.recipient {
-            line.push_str("\r\n");
-            lines.push_str(&line);
-            line = format!("\tfor <{recipient}>");
+            text.push_str(&format!("\r\n\tfor <{recipient}>"));
         }
-        // Writing to a String cannot fail.
-        drop(write!(text, "{lines}{line}; {date}\r\n"));
+        text.push_str(&format!("; {date}\r\n"));
         text
     }
 }

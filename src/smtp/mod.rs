@@ -1,6 +1,8 @@
 //! SMTP: receiving mail for local accounts (RFC 5321) and taking it from their owners (RFC 6409).
 //! A grammar, the machine that reads DATA, and the session.
 
+pub mod grammar;
+
 use crate::net::Wire;
 use crate::store::Store;
 use std::sync::Arc;
