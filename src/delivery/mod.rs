@@ -1,6 +1,7 @@
 //! The way of a message into mailboxes: its body and its structure are taken while it arrives, trace headers are made,
 //! and one event puts it into every recipient's INBOX. Knows no protocol; never holds a message in memory.
 
+use crate::mail::Scanner;
 use crate::store::{AccountId, BodyWriter, Date, FlagNames, NewMessage, Refusal, Store, Target};
 
 mod trace;
@@ -14,16 +15,18 @@ const INBOX: &str = "INBOX";
 #[derive(Debug)]
 pub struct Incoming {
     body: BodyWriter,
+    scanner: Box<Scanner>,
 }
 
 impl Incoming {
     /// A message that begins to arrive.
     pub fn new(store: &Store) -> Self {
-        Self { body: store.body() }
+        Self { body: store.body(), scanner: Box::new(Scanner::new()) }
     }
 
     /// Takes octets as they are to be stored; waits while the disk is behind.
     pub async fn write(&mut self, octets: &[u8]) -> Result<(), Refusal> {
+        self.scanner.feed(octets);
         self.body.write(octets).await
     }
 
@@ -37,9 +40,14 @@ impl Incoming {
         self.len() == 0
     }
 
+    /// `Received` fields seen so far in its header, for loop detection (RFC 5321 section 6.3).
+    pub fn received_count(&self) -> u32 {
+        self.scanner.received_count()
+    }
+
     /// The message is whole: what [`deliver`] or the store's append takes. It is stored only once one of them returned.
     pub async fn finish(self, internal_date: Date) -> Result<NewMessage, Refusal> {
-        Ok(NewMessage { body: self.body.finish().await?, summary: Vec::new(), internal_date })
+        Ok(NewMessage { body: self.body.finish().await?, summary: self.scanner.finish_encoded(), internal_date })
     }
 }
 

@@ -3,8 +3,10 @@
 
 pub mod grammar;
 
+use crate::accounts::Accounts;
 use crate::net::Wire;
 use crate::store::Store;
+use crate::tls::Tls;
 use std::sync::Arc;
 
 /// Which of SMTP's two services a session gives.
@@ -27,6 +29,10 @@ pub struct Context {
     pub message_bytes_max: u64,
     /// Where mail goes.
     pub store: Store,
+    /// Whose mail an address is, and who may log in.
+    pub accounts: Accounts,
+    /// What STARTTLS upgrades with.
+    pub tls: Tls,
 }
 
 /// Serves one connection to its end; on a port with implicit TLS the handshake is done already.

@@ -283,83 +283,25 @@ mod tests {
     const HOST: &str = "mx.example.org";
 
     /// Every reply but those with arguments that only differ in words.
+    #[rustfmt::skip]
     fn all() -> Vec<Reply> {
         use Reply::*;
+        use super::super::command::Mistake as Wrong;
         let features = Features { message_bytes_max: 1, start_tls: true, auth: true };
         let mut all = vec![
-            Greeting,
-            Helo,
-            Ehlo(features),
-            Bye,
-            Ok,
-            SenderOk,
-            RecipientOk,
-            StartData,
-            ChunkOk { octets: 7 },
-            Stored { id: "x".into() },
-            Help,
-            NotVerified,
-            StartTls,
-            LoggedIn,
-            Challenge("Zm9v".into()),
-            LineTooLong,
-            AuthLineTooLong,
-            BareLineFeed,
-            NotHere,
-            HelloFirst,
-            NestedMail,
-            MailFirst,
-            AfterChunk,
-            NoRecipients,
-            TlsAlready,
-            TlsFirst,
-            AuthNeedsTls,
-            AuthFirst,
-            AuthAlready,
-            AuthInMail,
-            NoSuchMechanism,
-            AuthCancelled,
-            AuthSyntax,
-            WrongPassword,
-            LoginLater,
-            NotYourAddress,
-            NeedsUtf8,
-            NoSuchUser,
-            NoRelay,
-            NotSentYet,
-            TooManyRecipients,
-            TooBig { bytes_max: u64::MAX },
-            BareLineEnd,
-            TextLineTooLong,
-            Nul,
-            Loop,
-            MailboxFull,
-            NoRoom,
-            TryLater,
-            Stopping,
-            TooSlow,
-            NoMemory,
-            Revoked,
-            TooManyErrors,
-            TooManyUnknown,
-            TooManyLogins,
-            TooMuch,
-            Flood,
+            Greeting, Helo, Ehlo(features), Bye, Ok, SenderOk, RecipientOk, StartData, ChunkOk { octets: 7 },
+            Stored { id: "x".into() }, Help, NotVerified, StartTls, LoggedIn, Challenge("Zm9v".into()), LineTooLong,
+            AuthLineTooLong, BareLineFeed, NotHere, HelloFirst, NestedMail, MailFirst, AfterChunk, NoRecipients,
+            TlsAlready, TlsFirst, AuthNeedsTls, AuthFirst, AuthAlready, AuthInMail, NoSuchMechanism, AuthCancelled,
+            AuthSyntax, WrongPassword, LoginLater, NotYourAddress, NeedsUtf8, NoSuchUser, NoRelay, NotSentYet,
+            TooManyRecipients, TooBig { bytes_max: u64::MAX }, BareLineEnd, TextLineTooLong, Nul, Loop, MailboxFull,
+            NoRoom, TryLater, Stopping, TooSlow, NoMemory, Revoked, TooManyErrors, TooManyUnknown, TooManyLogins,
+            TooMuch, Flood,
         ];
-        all.extend(
-            [
-                Mistake::Unknown,
-                Mistake::NotImplemented,
-                Mistake::Garbage,
-                Mistake::Arguments("X"),
-                Mistake::Sender,
-                Mistake::Recipient,
-                Mistake::PathTooLong,
-                Mistake::Parameter,
-                Mistake::ChunkSize,
-            ]
-            .map(Reply::Mistake),
-        );
+        all.extend([
+            Wrong::Unknown, Wrong::NotImplemented, Wrong::Garbage, Wrong::Arguments("X"), Wrong::Sender,
+            Wrong::Recipient, Wrong::PathTooLong, Wrong::Parameter, Wrong::ChunkSize,
+        ].map(Reply::Mistake));
         all
     }
 
