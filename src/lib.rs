@@ -7,6 +7,7 @@ pub mod delivery;
 pub mod imap;
 pub mod mail;
 pub mod net;
+pub mod pop3;
 pub mod sasl;
 pub mod smtp;
 pub mod store;
