@@ -15,8 +15,10 @@ mod pattern;
 pub mod reply;
 mod search;
 mod sequence;
+pub mod structure;
 mod tag;
 pub mod utf7;
+pub mod words;
 pub mod write;
 
 pub use assemble::{Assembler, Rejected, Step};
