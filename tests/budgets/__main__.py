@@ -1,0 +1,157 @@
+"""Measures the release binary against its budgets; prints each figure beside its budget and fails when one is over.
+
+    python -m budgets RESULTS.json [part ...]
+
+Times are held to ten times their budget (a test machine is shared), everything else to the budget itself.
+"""
+
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+
+from budgets.ground import PASSWORDS, Ground
+from budgets.load import Load
+from clients.together import wake_latencies
+from harness import mails, procfs, wire
+from harness.report import Report
+from harness.server import Server, binary
+
+COSTED = 200  # connections whose cost is averaged
+
+
+def inside(value, budget, unit="MiB"):
+    """A figure's value, budget, unit, and whether it is inside."""
+    return value, budget, unit, value <= budget
+
+
+def resident_kib(pid):
+    """Resident memory."""
+    return procfs.rollup(pid)["Rss"]
+
+
+def size(report, _ground):
+    """The stripped release binary."""
+    report.figure("release binary", *inside(binary().stat().st_size / 1048576, 6))
+
+
+def memory(report, ground):
+    """Resident memory: started, with 50 and with 500 idle TLS connections; system calls while they idle."""
+    server = ground.server.start()
+    report.figure("started, 10,000 messages, no connection: resident", *inside(procfs.settled(server.pid, resident_kib) / 1024, 7.5))
+    report.figure("the same, its anonymous part", *inside(procfs.rollup(server.pid)["Anonymous"] / 1024, 2.5))
+    clients = []
+    for count, budget in ((50, 8), (500, 16)):
+        clients += ground.idlers(count - len(clients), len(clients))
+        report.figure(f"{count} TLS connections in IDLE: resident", *inside(procfs.settled(server.pid, resident_kib) / 1024, budget))
+    calls, table = procfs.system_calls(server.pid, 10)
+    if calls is None:
+        report.leave_out("system calls of an idle server", table)
+    else:
+        report.figure(f"system calls in 10 s, {len(clients)} in IDLE", *inside(calls, 10, "calls"))
+        if calls > 10:
+            print(table)
+    for client in clients:
+        client.close()
+    server.stop()
+
+
+def peak(report, ground):
+    """Ten 25 MB messages arriving at once, one client fetching 10,000 messages, one login hashing."""
+    server = ground.server.start()
+    load = Load(server, ground.users)
+    load.run()
+    report.check("budgets", "ten 25 MB messages, a fetch and logins at once all went well", not load.failures, "; ".join(load.failures))
+    report.figure("peak: ten 25 MB messages, 10,000 fetched, a login", *inside(procfs.status(server.pid)["VmHWM"] / 1024, 24))
+    server.stop()
+
+
+def connections(report, ground):
+    """What one idle connection costs, process and kernel together."""
+    if not ground.group.places:
+        report.leave_out("kernel memory of a connection", "needs root and a control group")
+    where = "process and kernel" if ground.group.places else "process only"
+
+    def total(pid):
+        return procfs.rollup(pid)["Pss"] + (ground.group.kernel_kib() or 0)
+
+    for tls, budget in ((False, 10), (True, 20)):
+        server = ground.server.start()
+        for client in ground.idlers(PASSWORDS, tls=tls):  # caches warm, every password known
+            client.close()
+        before = procfs.settled(server.pid, total)
+        clients = ground.idlers(COSTED, tls=tls)
+        each = (procfs.settled(server.pid, total) - before) / COSTED
+        report.figure(f"idle connection, {'TLS' if tls else 'plain'}, {where}", *inside(each, budget, "KiB"))
+        for client in clients:
+            client.close()
+        server.stop()
+
+
+def latency(report, ground):
+    """From the 250 to the untagged EXISTS."""
+    server = ground.server.start()
+    median = statistics.median(wake_latencies(server, server.add_user("latency"), 100)) * 1000
+    report.figure("250 to EXISTS in IDLE, median", median, 1, "ms (ten times allowed)", median <= 10)
+    server.stop()
+
+
+def start(report, _ground):
+    """Time to the first greeting: 100,000 messages, clean; then after kill -9 with events to replay."""
+    with Server() as server:
+        server.start()
+        user = server.add_user("many")
+        client = wire.Imap(server, user=user, timeout=300)
+        begun = time.monotonic()
+        client.append_many("INBOX", (mails.typical(number, 1000, user) for number in range(12_500)))
+        client.select()
+        for _ in range(3):
+            client.command('COPY 1:* "INBOX"')
+            client.command("NOOP")
+        count = client.status()
+        print(f"  filled {count} messages in {time.monotonic() - begun:.1f} s")
+        report.check("budgets", "100,000 messages are there", count == 100_000, str(count))
+        client.logout()
+        server.restart()
+        _greeting(report, "first greeting, 100,000 messages, clean start", server)
+        client = wire.Imap(server, user=user, timeout=300)
+        client.append_many("INBOX", (mails.typical(number, 1000, user) for number in range(10_000)))
+        server.kill()
+        server.start()
+        _greeting(report, "first greeting, 100,000 messages, after kill -9", server)
+        client = wire.Imap(server, user=user, timeout=300)
+        report.check("budgets", "nothing was lost by kill -9", client.status() == 110_000, str(client.status()))
+        client.logout()
+        server.stop()
+
+
+def _greeting(report, what, server):
+    value = server.first_greeting_s * 1000
+    report.figure(what, value, 200, "ms (ten times allowed)", value <= 2000)
+
+
+PARTS = {"size": size, "memory": memory, "peak": peak, "connections": connections, "latency": latency, "start": start}
+
+
+def main(words):
+    """Runs the parts."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4096)), hard))
+    report = Report()
+    chosen = words[1:] or list(PARTS)
+    ground = Ground(report)
+    with ground.server:
+        if set(chosen) & {"memory", "peak", "connections", "latency"}:
+            report.guarded("fill", ground.fill)
+        for name, part in PARTS.items():
+            if name in chosen:
+                report.guarded(name, part, report, ground)
+                if ground.server.child and ground.server.child.poll() is None:
+                    ground.server.kill()  # a part that failed left it running
+    ground.group.remove()
+    return report.end(Path(words[0]))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

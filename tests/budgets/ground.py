@@ -1,0 +1,55 @@
+"""What the measurements stand on: one data directory with the standing mailbox and fifty more accounts."""
+
+import concurrent.futures
+import time
+
+from harness import mails, procfs, wire
+from harness.server import Server
+
+MESSAGES = 10_000
+PASSWORDS = 50
+SMALL = 20  # messages in each of the fifty other mailboxes
+STREAMS = 4
+
+
+class Ground:
+    """Filled once, then served afresh by each part that measures."""
+
+    def __init__(self, report):
+        self.report = report
+        self.group = procfs.Group()
+        self.server = Server(group=self.group.places)
+        self.users = []
+
+    def fill(self):
+        """10,000 messages of the standing mix for the first account, twenty for each other, over several connections."""
+        server = self.server.start()
+        with concurrent.futures.ThreadPoolExecutor(STREAMS) as pool:
+            self.users = list(pool.map(server.add_user, [f"user{number}" for number in range(PASSWORDS + 1)]))
+        started = time.monotonic()
+        with concurrent.futures.ThreadPoolExecutor(STREAMS) as pool:
+            list(pool.map(lambda first: self._append(self.users[0], range(first, MESSAGES, STREAMS)), range(STREAMS)))
+            list(pool.map(lambda user: self._append(user, range(SMALL)), self.users[1:]))
+        print(f"  filled {MESSAGES} + {PASSWORDS * SMALL} messages in {time.monotonic() - started:.1f} s")
+        client = wire.Imap(server, user=self.users[0])
+        self.report.check("budgets", "the mailbox holds what was put into it", client.select() == MESSAGES)
+        client.logout()
+        server.stop()
+
+    def _append(self, user, numbers):
+        client = wire.Imap(self.server, user=user)
+        client.append_many("INBOX", (mails.typical(number, mails.standing_size(number), user) for number in numbers))
+        client.logout()
+
+    def idlers(self, count, first=0, tls=True):
+        """Connections that log in with fifty different passwords, select, fetch, and then idle."""
+        return [self._idler(number, tls) for number in range(first, first + count)]
+
+    def _idler(self, number, tls):
+        user = self.users[1 + number % PASSWORDS]
+        client = wire.Imap(self.server, "imaps" if tls else "imap", tls=tls, user=user, source=wire.address_of(number))
+        client.select()
+        client.command("FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE)")
+        client.command("FETCH 1:3 BODY.PEEK[]")
+        client.idle()
+        return client

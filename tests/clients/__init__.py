@@ -1,0 +1,1 @@
+"""Real mail programs as clients of the release binary."""

@@ -1,0 +1,132 @@
+"""kill -9 in the middle of a stream of deliveries: what was acknowledged is there, once, under the UID it had.
+
+    python -m clients.kill RESULTS.json [rounds]
+"""
+
+import collections
+import random
+import re
+import sys
+import threading
+import time
+from pathlib import Path
+
+from harness import compare, mails, wire
+from harness.report import Report
+from harness.server import Server
+
+ROUNDS = 24
+USERS = 3
+SENDER = "sender@example.net"
+GREETING_S_BUDGET = 0.2  # DESIGN section 2, the start row; times are held to ten times their budget
+SIZES = (900, 2000, 2000, 2000, 20_000, 300_000)
+
+
+class Stream(threading.Thread):
+    """One connection that delivers until the server dies; keeps what was acknowledged."""
+
+    def __init__(self, server, users, number, round_number, by_append):
+        super().__init__()
+        self.server, self.users, self.number, self.round, self.by_append = server, users, number, round_number, by_append
+        self.tried, self.acknowledged = {}, {}
+
+    def run(self):
+        """Unique Message-IDs, one to three recipients; an APPEND stream has one mailbox."""
+        dice = random.Random(self.round * 100 + self.number)
+        try:
+            client = wire.Imap(self.server, user=self.users[0]) if self.by_append else wire.Smtp(self.server)
+            count = 0
+            while True:
+                count += 1
+                name = f"r{self.round}.c{self.number}.n{count}@kill.example"
+                octets = mails.typical(count, dice.choice(SIZES), message_id=name)
+                users = self.users[:1] if self.by_append else dice.sample(self.users, dice.randint(1, len(self.users)))
+                for user in users:
+                    self.tried[user, name] = octets
+                if self.by_append:
+                    client.append("INBOX", octets)
+                else:
+                    client.deliver(users, octets, SENDER)
+                for user in users:
+                    self.acknowledged[user, name] = octets
+        except (OSError, wire.Refused, ValueError):
+            pass  # the server was killed; what was not acknowledged may be there or not
+
+
+def inbox(server, user):
+    """UIDVALIDITY and (uid, message id) of everything in an INBOX."""
+    client = wire.Imap(server, user=user)
+    words = b" ".join(response[0] for response in client.command("SELECT INBOX"))
+    validity = int(re.search(rb"UIDVALIDITY (\d+)", words)[1])
+    found = []
+    if b"* 0 EXISTS" not in words:
+        for uid, octets in client.bodies("BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"):
+            found.append((uid, re.search(rb"<([^>]*)>", octets)[1].decode()))
+    client.logout()
+    return validity, found
+
+
+def rounds(report, count):
+    """The test itself."""
+    label = "kill -9"
+    with Server() as server:
+        server.start()
+        users = [server.add_user(f"kill{number}") for number in range(USERS)]
+        acknowledged, tried, greetings = {}, {}, []
+        known = {user: {} for user in users}
+        validities = {user: inbox(server, user)[0] for user in users}
+        for number in range(1, count + 1):
+            streams = [Stream(server, users, place, number, by_append=place == 4) for place in range(5)]
+            for stream in streams:
+                stream.start()
+            time.sleep(random.Random(number).uniform(0.05, 0.8))
+            server.kill()
+            for stream in streams:
+                stream.join(30)
+                acknowledged |= stream.acknowledged
+                tried |= stream.tried
+            server.start()
+            greetings.append(server.first_greeting_s)
+            for user in users:
+                validity, found = inbox(server, user)
+                names = [name for _, name in found]
+                wanted = {name for owner, name in acknowledged if owner == user}
+                report.check(label, f"round {number} {user}: acknowledged and there", wanted <= set(names), f"lost {sorted(wanted - set(names))[:5]}")
+                twice = sorted(name for name, times in collections.Counter(names).items() if times > 1)
+                report.check(label, f"round {number} {user}: each once", not twice, f"twice {twice[:5]}")
+                unknown = [name for name in names if (user, name) not in tried]
+                report.check(label, f"round {number} {user}: nothing else", not unknown, f"never sent {unknown[:5]}")
+                now = {uid: name for uid, name in found}
+                moved = [uid for uid, name in known[user].items() if now.get(uid) != name]
+                report.check(label, f"round {number} {user}: UIDs stay", not moved and validity == validities[user], f"changed {moved[:5]}")
+                highest = max(known[user], default=0)
+                reused = [uid for uid in now if uid not in known[user] and uid <= highest]
+                report.check(label, f"round {number} {user}: no UID reused", not reused, f"reused {reused[:5]}")
+                known[user] = now
+        for user in users:
+            _bodies(report, label, server, user, tried)
+        report.messages(label, len(acknowledged))
+        worst = max(greetings)
+        print(f"  {count} rounds, {len(acknowledged)} acknowledged, first greeting after kill -9: median "
+              f"{sorted(greetings)[len(greetings) // 2] * 1000:.0f} ms, worst {worst * 1000:.0f} ms (budget {GREETING_S_BUDGET * 1000:.0f} ms)")
+        report.check(label, "first greeting within ten times its budget", worst <= 10 * GREETING_S_BUDGET, f"{worst:.2f} s")
+        server.stop()
+
+
+def _bodies(report, label, server, user, tried):
+    """Every message that is there has the octets that were sent."""
+    client = wire.Imap(server, user=user)
+    if client.select():
+        for uid, stored in client.bodies():
+            name = re.search(rb"Message-ID: <([^>]*)>", stored)[1].decode()
+            octets = tried[user, name]
+            body = stored if stored == octets else compare.without_trace(stored, SENDER)
+            why = compare.difference(octets, body)
+            report.check(label, f"{user} UID {uid} {name}", why is None, why)
+    client.logout()
+
+
+if __name__ == "__main__":
+    result = Report()
+    result.guarded("kill -9", rounds, result, int(sys.argv[2]) if len(sys.argv) > 2 else ROUNDS)
+    sys.exit(result.end(Path(sys.argv[1])))

@@ -1,0 +1,294 @@
+"""The steps of tests/run: each with its own time limit and log, its result counted, the closing table at the end."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from harness import report
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+WORK = ROOT / "target" / "tests"
+CI = os.environ.get("CI") == "true"
+PACKAGES = {  # Debian package: the program by which one sees that it is there
+    "swaks": "swaks", "msmtp": "msmtp", "curl": "curl", "isync": "mbsync", "offlineimap3": "offlineimap", "fetchmail": "fetchmail",
+    "getmail6": "getmail", "mpop": "mpop", "neomutt": "neomutt", "strace": "strace", "git": "git",
+}
+EXTRA_PACKAGES = ["libnet-ssleay-perl", "ca-certificates"]  # swaks' TLS; the roots curl and pip know
+PYTHON_PACKAGES = ["imapclient==3.0.1"]
+
+
+class Failed(Exception):
+    """A step that did not end well; the text says what to look at."""
+
+
+class Run:
+    """One run of tests/run."""
+
+    def __init__(self):
+        self.passed = 0
+        self.failed = 0
+        self.left_out = []
+        self.rows = {}
+        self.figures = []
+        self.failures = []
+        self.times = []
+        self.python = sys.executable
+
+    def command(self, name, words, seconds_max, environment=None):
+        """Runs one command in a session of its own under a time limit; its output goes to a log. Returns the output."""
+        WORK.mkdir(parents=True, exist_ok=True)
+        log = WORK / f"{name}.log"
+        with open(log, "ab") as file:
+            file.write(f"+ {' '.join(map(str, words))}\n".encode())
+            start = file.tell()
+            child = subprocess.Popen([str(word) for word in words], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+                                     env=os.environ | (environment or {}), start_new_session=True)
+            code = self._wait(child, log, start, seconds_max, name)
+        output = log.read_bytes()[start:].decode("utf-8", "replace")
+        if code != 0:
+            raise Failed(f"{' '.join(map(str, words))}: {code} (log {log.relative_to(ROOT)})\n{output[-4000:]}")
+        return output
+
+    def _wait(self, child, log, start, seconds_max, name):
+        """Waits for a child, showing the lines of Python steps as they come, and ends its whole session when it is late."""
+        shown, end = start, time.monotonic() + seconds_max
+        live = name in ("clients", "kill", "budgets", "readme", "fuzz")
+        while True:
+            code = child.poll()
+            if live:
+                text = log.read_bytes()[shown:]
+                cut = text.rfind(b"\n") + 1
+                sys.stdout.write("".join(f"   {line}\n" for line in text[:cut].decode("utf-8", "replace").splitlines()))
+                sys.stdout.flush()
+                shown += cut
+            if code is not None:
+                return code
+            if time.monotonic() > end:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+                return f"not done within {seconds_max} s"
+            time.sleep(0.1)
+
+    def missing(self, what):
+        """A program that is not there: named, and with CI=true a failure."""
+        if CI:
+            raise Failed(f"missing: {what}")
+        self.left_out.append(what)
+
+
+# ---------------------------------------------------------------- the steps
+
+def programs(run):
+    """installs the mail programs and Python packages the tests use (as root)"""
+    absent = [package for package, program in PACKAGES.items() if shutil.which(program) is None]
+    if os.geteuid() == 0:
+        wanted = absent + [package for package in EXTRA_PACKAGES if not Path(f"/var/lib/dpkg/info/{package}.list").exists()]
+        if wanted and shutil.which("apt-get"):
+            quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+            run.command("programs", ["apt-get", "update", "-qq"], 180, quiet)
+            run.command("programs", ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *wanted], 300, quiet)
+    _python_packages(run)
+    absent = [package for package, program in PACKAGES.items() if shutil.which(program) is None]
+    if absent:
+        run.missing("programs not installed: " + ", ".join(absent))
+    run.passed += 1
+
+
+def _python_packages(run):
+    """A virtual environment under target/ with the PyPI packages."""
+    venv = WORK / "venv"
+    python = venv / "bin" / "python"
+    if _has_packages(python):
+        run.python = python
+        return
+    for attempt in (1, 2):
+        try:
+            shutil.rmtree(venv, ignore_errors=True)
+            run.command("programs", [sys.executable, "-m", "venv", venv], 120)
+            run.command("programs", [python, "-m", "pip", "install", "-q", *PYTHON_PACKAGES], 180)
+            run.python = python
+            return
+        except Failed as error:
+            if attempt == 1 and os.geteuid() == 0 and shutil.which("apt-get"):  # Debian's Python comes without venv
+                quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+                run.command("programs", ["apt-get", "update", "-qq"], 180, quiet)
+                run.command("programs", ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "python3-venv"], 180, quiet)
+                continue
+            run.missing(f"Python packages {' '.join(PYTHON_PACKAGES)}: {str(error).splitlines()[0]}")
+            return
+
+
+def _has_packages(python):
+    return python.exists() and subprocess.run([python, "-c", "import imapclient"], capture_output=True, check=False).returncode == 0
+
+
+def formatted(run):
+    """cargo fmt --check"""
+    run.command("format", ["cargo", "fmt", "--check"], 60)
+    run.passed += 1
+
+
+def lints(run):
+    """cargo clippy, warnings are errors"""
+    run.command("clippy", ["cargo", "clippy", "--locked", "--all-targets", "--", "-D", "warnings"], 600)
+    run.passed += 1
+
+
+def rust_tests(run):
+    """every Rust test, by cargo nextest where it is present, else cargo test"""
+    if shutil.which("cargo-nextest"):
+        words = ["cargo", "nextest", "run", "--locked", "--no-fail-fast", "--color", "never"]
+    else:
+        words = ["cargo", "test", "--locked", "--no-fail-fast", "--color", "never"]
+    try:
+        output, failure = run.command("unit", words, 780), None
+    except Failed as error:
+        output, failure = (WORK / "unit.log").read_text(errors="replace"), error
+    counts = re.findall(r"(?:tests? run: |test result: \w+\. )(\d+) passed(?: \([^)]*\))?(?:[,;] (\d+) failed)?", output)
+    run.passed += sum(int(passed) for passed, _ in counts)
+    if failure:
+        run.failed += max(0, sum(int(failed or 0) for _, failed in counts) - 1)
+        raise failure
+    if not counts:
+        raise Failed("no test was counted in the output")
+
+
+def documentation(run):
+    """the examples in the documentation, and that it builds without a warning"""
+    run.command("doc", ["cargo", "doc", "--locked", "--no-deps", "--lib", "--document-private-items"], 300, {"RUSTDOCFLAGS": "-D warnings"})
+    run.passed += 1
+
+
+def release(run):
+    """cargo build --release --locked"""
+    run.command("release", ["cargo", "build", "--release", "--locked"], 600)
+    size = (ROOT / "target" / "release" / "pigeon").stat().st_size
+    print(f"   release binary: {size / 1048576:.2f} MiB")
+    run.passed += 1
+
+
+def _python_step(run, name, module, seconds_max):
+    """A module under tests/ run as a program of its own; it leaves its results in a JSON file."""
+    results = WORK / f"{name}.json"
+    results.unlink(missing_ok=True)
+    failure = None
+    try:
+        run.command(name, [run.python, "-u", "-m", module, results], seconds_max)
+    except Failed as error:
+        failure = error
+    if not results.exists():
+        raise failure or Failed(f"{name} left no results")
+    found = json.loads(results.read_text())
+    run.rows |= found["rows"]
+    run.figures += found["figures"]
+    run.failures += found["failures"]
+    run.passed += sum(row["checks"] - row["failed"] for row in found["rows"].values())
+    failed = sum(row["failed"] for row in found["rows"].values())
+    for what in found["left_out"]:
+        run.missing(what)
+    if failed:
+        run.failed += failed - 1  # the step itself counts for one
+        raise Failed(f"{failed} checks failed")
+    if failure:
+        raise failure
+
+
+def clients(run):
+    """real mail programs deliver and read, octet for octet; two-way sync; two at once; a 100 MB message"""
+    _python_step(run, "clients", "clients", 420)
+
+
+def kill(run):
+    """kill -9 in the middle of deliveries, twenty rounds and more"""
+    _python_step(run, "kill", "clients.kill", 180)
+
+
+def budgets(run):
+    """memory, idle cost, start and latency of the release binary against DESIGN's budgets"""
+    _python_step(run, "budgets", "budgets", 420)
+
+
+def fuzz(run):
+    """each fuzz target for a short while"""
+    target = ROOT / "tests" / "fuzz" / "run"
+    if not target.exists():
+        run.missing("no fuzz targets")
+        return
+    run.command("fuzz", [target], 300)
+    run.passed += 1
+
+
+def readme(run):
+    """the README's own first command line, followed as a newcomer would"""
+    _python_step(run, "readme", "harness.readme", 240)
+
+
+STEPS = {"programs": programs, "format": formatted, "clippy": lints, "unit": rust_tests, "doc": documentation, "release": release,
+         "clients": clients, "kill": kill, "budgets": budgets, "fuzz": fuzz, "readme": readme}
+
+if not (ROOT / "src" / "serve").is_dir():  # the rooms that make it a server are not there yet
+    for waiting in ("clients", "kill", "budgets", "fuzz", "readme"):
+        del STEPS[waiting]
+
+
+def main(names):
+    """Runs the named steps, or all, in order; returns the exit code."""
+    if names == ["--list"]:
+        for name, step in STEPS.items():
+            print(f"{name:<10}{step.__doc__}")
+        return 0
+    unknown = [name for name in names if name not in STEPS]
+    if unknown:
+        print(f"no such step: {' '.join(unknown)}; tests/run --list")
+        return 2
+    run = Run()
+    started = time.monotonic()
+    chosen = names or list(STEPS)
+    if "programs" not in chosen and (WORK / "venv" / "bin" / "python").exists():
+        run.python = WORK / "venv" / "bin" / "python"
+    for old in WORK.glob("*.log"):
+        old.unlink()
+    for name in STEPS:
+        if name not in chosen:
+            continue
+        print(f"== {name}: {STEPS[name].__doc__}", flush=True)
+        begun = time.monotonic()
+        try:
+            STEPS[name](run)
+            word = "ok"
+        except Failed as error:
+            run.failed += 1
+            word = "FAILED"
+            print(f"{error}", flush=True)
+            run.failures.append(f"{name}: {str(error).splitlines()[0]}")
+        run.times.append((name, time.monotonic() - begun, word))
+        print(f"== {name}: {word}, {run.times[-1][1]:.1f} s", flush=True)
+    _closing(run, time.monotonic() - started)
+    return 1 if run.failed else 0
+
+
+def _closing(run, seconds):
+    """Times, figures, what was left out, what failed, the table of clients, and the count alone on the last line."""
+    print("\nstep        seconds")
+    for name, took, word in run.times:
+        print(f"{name:<10}{took:>9.1f}  {word}")
+    print(f"{'all':<10}{seconds:>9.1f}\n")
+    if run.figures:
+        print(report.figures(run.figures) + "\n")
+    for what in run.left_out:
+        print(f"left out: {what}")
+    for what in run.failures:
+        print(what)
+    if run.rows:
+        print(report.table(run.rows))
+    print(f"\n{run.passed} passed, {run.failed} failed", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
