@@ -89,7 +89,7 @@ impl Accounts {
 
     /// Adds an alias (`name@domain`, or `@domain` for whatever else comes to the domain), and its domain if that is new.
     /// Its targets must be addresses that exist here.
-    pub async fn alias_add(&self, address: &str, targets: &[String]) -> Result<(), Error> {
+    pub async fn alias_add(&self, address: &str, targets: &[impl AsRef<str>]) -> Result<(), Error> {
         let address = name::alias(address)?;
         if self.0.store.account(&address).await?.is_some() {
             return Err(Error::Exists { kind: "account", name: address });
@@ -99,7 +99,7 @@ impl Accounts {
         }
         let mut names: Vec<String> = Vec::with_capacity(targets.len());
         for target in targets {
-            let name = name::address(target)?;
+            let name = name::address(target.as_ref())?;
             if !self.exists(&name).await? {
                 return Err(Error::BadTarget(name));
             }
