@@ -1,7 +1,14 @@
 //! SMTP: receiving mail for local accounts (RFC 5321) and taking it from their owners (RFC 6409).
 //! A grammar, the machine that reads DATA, and the session.
 
+mod auth;
+mod complete;
+mod data;
 pub mod grammar;
+mod limits;
+mod message;
+mod session;
+mod transaction;
 
 use crate::accounts::Accounts;
 use crate::net::Wire;
@@ -36,8 +43,6 @@ pub struct Context {
 }
 
 /// Serves one connection to its end; on a port with implicit TLS the handshake is done already.
-#[expect(clippy::todo, clippy::unused_async, reason = "the shape that other rooms are written against")]
 pub async fn serve(wire: Wire, context: Context) {
-    drop((wire, context));
-    todo!()
+    session::Session::new(wire, context).run().await;
 }
