@@ -1,0 +1,103 @@
+//! COPY (RFC 3501 6.4.7) and MOVE (RFC 6851), with COPYUID (RFC 4315 3). COPY is all or nothing, MOVE goes in steps.
+
+use super::failure::Failure;
+use super::grammar::{Code, Condition, Numbering, Tag, Transfer, reply};
+use super::session::{Opened, Session, ok, send};
+use super::sync::{Expunges, lost};
+use crate::base::Grant;
+use crate::store::{Copied, Mailbox, Refusal, UidSet};
+
+/// COPYUID of a MOVE is sent once so many ranges have come together: normally once in all, before the EXPUNGEs.
+const RANGES_MAX: usize = 2_000;
+/// Octets that a range takes in COPYUID at the most: two UIDs of ten digits, a colon and a comma.
+const RANGE_OCTETS: usize = 22;
+
+impl Session {
+    /// COPY
+    pub(super) async fn copy(&mut self, tag: &Tag, transfer: &Transfer) -> Result<(), Failure> {
+        self.opened()?;
+        let to = self.destination(&transfer.to).await?;
+        self.opened()?.copy_to(tag, transfer, &to).await
+    }
+
+    /// MOVE
+    pub(super) async fn move_messages(&mut self, tag: &Tag, transfer: &Transfer) -> Result<(), Failure> {
+        self.opened()?.writable()?;
+        let to = self.destination(&transfer.to).await?;
+        self.opened()?.move_to(tag, transfer, &to).await
+    }
+}
+
+impl Opened<'_> {
+    async fn copy_to(&mut self, tag: &Tag, transfer: &Transfer, to: &Mailbox) -> Result<(), Failure> {
+        let uids = self.resolve(&transfer.set, transfer.numbering)?;
+        self.all_there(&uids, transfer.numbering)?;
+        let copied = self.store.copy(self.selected.view.mailbox, uids, to.id).await.map_err(no_destination)?;
+        self.sync(Expunges::Tell).await?;
+        let Some(room) = room(self.wire.budget(), &copied) else {
+            return Ok(ok(self.wire, tag, None, "Copied").await?);
+        };
+        let Copied { uid_validity: validity, from, to } = &copied;
+        ok(self.wire, tag, Some(&Code::CopyUid { validity: *validity, from, to }), "Copied").await?;
+        drop(room);
+        Ok(())
+    }
+
+    async fn move_to(&mut self, tag: &Tag, transfer: &Transfer, to: &Mailbox) -> Result<(), Failure> {
+        let mut rest = self.resolve(&transfer.set, transfer.numbering)?;
+        self.all_there(&rest, transfer.numbering)?;
+        let from = self.selected.view.mailbox;
+        let mut told = Copied { uid_validity: to.uid_validity, from: UidSet::new(), to: UidSet::new() };
+        while !rest.is_empty() {
+            let (copied, expunged) = self.store.move_messages(from, rest, to.id).await.map_err(no_destination)?;
+            copied.from.ranges().iter().for_each(|range| told.from.insert_range(*range));
+            copied.to.ranges().iter().for_each(|range| told.to.insert_range(*range));
+            rest = expunged.rest;
+            if rest.is_empty() || told.from.ranges().len() + told.to.ranges().len() > RANGES_MAX {
+                // RFC 6851 4.3: COPYUID comes before the EXPUNGEs.
+                self.tell_moved(&mut told).await?;
+                self.sync(Expunges::Tell).await?;
+            }
+        }
+        Ok(ok(self.wire, tag, None, "Moved").await?)
+    }
+
+    async fn tell_moved(&mut self, told: &mut Copied) -> Result<(), Failure> {
+        if !told.from.is_empty() {
+            let code = Code::CopyUid { validity: told.uid_validity, from: &told.from, to: &told.to };
+            send(self.wire, |out| reply::status(out, None, Condition::Ok, Some(&code), "Moved")).await?;
+        }
+        (told.from, told.to) = (UidSet::new(), UidSet::new());
+        Ok(())
+    }
+
+    /// A message number may be that of a message that is gone and not told yet (RFC 2180 4.4.1: NO).
+    fn all_there(&self, uids: &UidSet, numbering: Numbering) -> Result<(), Failure> {
+        match numbering {
+            Numbering::Uid => Ok(()),
+            Numbering::Sequence if !self.selected.view.has_gone_in(uids) => Ok(()),
+            Numbering::Sequence => Err(super::sync::expunge_issued()),
+        }
+    }
+}
+
+/// Room for the text of COPYUID; without it the client goes without.
+fn room(budget: &crate::base::Budget, copied: &Copied) -> Option<Grant> {
+    let ranges = copied.from.ranges().len().saturating_add(copied.to.ranges().len());
+    if ranges == 0 { None } else { budget.take(ranges.saturating_mul(RANGE_OCTETS)) }
+}
+
+/// The destination may be deleted meanwhile; so may the mailbox we are in, which the next look at it finds out.
+fn no_destination(refusal: Refusal) -> Failure {
+    match refusal {
+        Refusal::NotFound => Failure::No(Some(Code::TryCreate), "There is no such mailbox"),
+        Refusal::Exists
+        | Refusal::NotAllowed
+        | Refusal::Limit
+        | Refusal::OverQuota
+        | Refusal::NoMemory
+        | Refusal::DiskFull
+        | Refusal::Unavailable
+        | Refusal::Damaged => lost(refusal),
+    }
+}

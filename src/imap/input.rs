@@ -1,0 +1,83 @@
+//! Reads one command from the wire, line by line and literal by literal (RFC 3501 4.3, RFC 7888), within the memory
+//! budget and in step whatever the client sends.
+
+use super::failure::End;
+use super::grammar::limits::{COMMAND_BYTES_MAX, STRANGER_BYTES_MAX};
+use super::grammar::{Assembler, Command, Rejected, Step, reply};
+use super::session::{AUTOLOGOUT, LOGIN_WAIT, Session, State};
+use crate::net::{Wire, WireError};
+use std::time::Duration;
+
+/// Within a command, the next octets come within this time.
+const NEXT_OCTETS: Duration = Duration::from_secs(5 * 60);
+/// A parsed command takes at most about so many times its octets.
+const PARSED_FACTOR: usize = 4;
+
+/// What came.
+pub(super) enum Input {
+    /// A command.
+    Command(Box<Command>),
+    /// Something that is none: what to tell the client.
+    Rejected(Rejected),
+}
+
+/// The next command. The session's `held` grant covers it until the next call.
+pub(super) async fn command(session: &mut Session) -> Result<Input, End> {
+    let (bytes_max, wait) = match session.state {
+        State::NotAuthenticated { .. } => (STRANGER_BYTES_MAX, LOGIN_WAIT),
+        State::Authenticated(_) | State::Selected(..) => (COMMAND_BYTES_MAX, AUTOLOGOUT),
+    };
+    let mut assembler = Assembler::new(bytes_max);
+    let mut wait = wait;
+    hold(session, 0)?;
+    loop {
+        let line = match session.wire.line(assembler.line_bytes_max(), wait).await {
+            Ok(line) => line.text,
+            Err(WireError::LineTooLong) => return Ok(Input::Rejected(assembler.line_too_long())),
+            Err(error) => return Err(End::Wire(error)),
+        };
+        let bytes = assembler.bytes_held().saturating_add(line.len());
+        hold(session, bytes.saturating_mul(PARSED_FACTOR))?;
+        match assembler.line(&line) {
+            Step::Command(command) => return Ok(Input::Command(command)),
+            Step::Rejected(rejected) => return Ok(Input::Rejected(rejected)),
+            Step::End(text) => return Err(End::Bye(None, text)),
+            Step::Discard { octets } => discard(&mut session.wire, octets).await?,
+            Step::Literal { octets, waits } => {
+                hold(session, bytes.saturating_add(octets).saturating_mul(PARSED_FACTOR))?;
+                if waits {
+                    let mut out = Vec::new();
+                    reply::go_ahead(&mut out, "Go ahead");
+                    session.wire.put(&out);
+                }
+                literal(&mut session.wire, &mut assembler).await?;
+            }
+        }
+        wait = NEXT_OCTETS;
+    }
+}
+
+async fn literal(wire: &mut Wire, assembler: &mut Assembler) -> Result<(), End> {
+    while assembler.missing() > 0 {
+        let octets = wire.octets(NEXT_OCTETS).await.map_err(End::Wire)?;
+        let count = assembler.literal(octets);
+        wire.consume(count);
+    }
+    Ok(())
+}
+
+/// Reads octets and throws them away.
+pub(super) async fn discard(wire: &mut Wire, octets: u64) -> Result<(), End> {
+    let mut left = octets;
+    while left > 0 {
+        let here = wire.octets(NEXT_OCTETS).await.map_err(End::Wire)?.len();
+        let count = here.min(usize::try_from(left).unwrap_or(usize::MAX));
+        wire.consume(count);
+        left = left.saturating_sub(count as u64);
+    }
+    Ok(())
+}
+
+fn hold(session: &mut Session, bytes: usize) -> Result<(), End> {
+    if session.held.resize(bytes) { Ok(()) } else { Err(End::Wire(WireError::NoMemory)) }
+}

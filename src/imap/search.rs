@@ -1,0 +1,243 @@
+//! SEARCH (RFC 3501 6.4.4, RFC 7162 3.1.5): small rows first, then envelopes, then headers and bodies from the log, each
+//! only for messages not decided before. Results go out as they come; others are served between all steps.
+
+use super::failure::Failure;
+use super::grammar::{Code, Numbering, Search, Tag, write};
+use super::search_plan::{Facts, Finder, Plan, Reading, Refused, Surroundings};
+use super::session::{Opened, ok, send};
+use super::sync::{Expunges, lost};
+use crate::base::Grant;
+use crate::mail::{HeaderText, Summary, TextWalk, charset_names};
+use crate::store::{BodyReader, Entry, Message, ModSeq, Refusal, UidRange, UidSet};
+use smol::future::yield_now;
+
+/// Small rows read at once.
+const ENTRIES_STEP: usize = 1_000;
+/// Messages read at once.
+const MESSAGES_STEP: usize = 100;
+/// Memory of a step: rows, summaries, matchers.
+const STEP_BYTES: usize = 160 * 1024;
+/// Octets matched before others have their turn.
+const SLICE_BYTES: usize = 16 * 1024;
+
+impl Opened<'_> {
+    /// SEARCH and UID SEARCH.
+    pub(super) async fn search(&mut self, tag: &Tag, search: Search) -> Result<(), Failure> {
+        // Keywords and new messages are known from here on.
+        self.sync(Expunges::Hold).await?;
+        let Search { numbering, charset, key } = search;
+        let view = &self.selected.view;
+        let plan = Plan::new(
+            &key,
+            &Surroundings {
+                charset: charset.as_deref(),
+                keywords: &self.selected.keywords,
+                by_number: &|set| {
+                    // An empty mailbox has no numbers; finding nothing there serves everybody better than BAD.
+                    if view.exists() == 0 { Some(UidSet::new()) } else { view.resolve(set, Numbering::Sequence) }
+                },
+                by_uid: &|set| view.resolve(set, Numbering::Uid).unwrap_or_default(),
+            },
+        );
+        drop(key);
+        let plan = plan.map_err(refused)?;
+        self.user.condstore |= plan.tells_modseq;
+        let room = self.wire.budget().take(STEP_BYTES).ok_or(Refusal::NoMemory)?;
+        self.wire.send(b"* SEARCH").await?;
+        let done = self.run(&plan, numbering).await;
+        drop(room);
+        match done {
+            Ok(Some(modseq)) if plan.tells_modseq => {
+                send(self.wire, |out| {
+                    out.extend_from_slice(b" (MODSEQ ");
+                    write::number(out, modseq.0);
+                    out.extend_from_slice(b")\r\n");
+                })
+                .await?;
+            }
+            Ok(_) => self.wire.send(b"\r\n").await?,
+            Err(failure @ Failure::End(_)) => return Err(failure),
+            Err(failure) => {
+                self.wire.send(b"\r\n").await?;
+                return Err(failure);
+            }
+        }
+        if numbering == Numbering::Uid {
+            self.sync(Expunges::Tell).await?;
+        }
+        Ok(ok(self.wire, tag, None, "That is all").await?)
+    }
+
+    /// Sends what matches; the answer is the highest modification sequence among it.
+    async fn run(&mut self, plan: &Plan, numbering: Numbering) -> Result<Option<ModSeq>, Failure> {
+        let mailbox = self.selected.view.mailbox;
+        let (mut rest, held) = self.candidates(plan).await?;
+        let mut highest = None;
+        while let Some(first) = rest.first() {
+            let entries = self.store.entries(mailbox, &rest, ENTRIES_STEP).await.map_err(lost)?;
+            let Some(last) = entries.last().map(|entry| entry.uid) else { break };
+            rest.remove_range(UidRange { first, last });
+            let found = self.matching(plan, &entries).await?;
+            for entry in entries.iter().filter(|entry| found.contains(entry.uid)) {
+                let number = match numbering {
+                    Numbering::Uid => Some(entry.uid.0),
+                    Numbering::Sequence => self.selected.view.number(entry.uid),
+                };
+                let Some(number) = number else { continue };
+                highest = highest.max(Some(entry.modseq));
+                send(self.wire, |out| {
+                    out.push(b' ');
+                    write::number(out, u64::from(number));
+                })
+                .await?;
+            }
+        }
+        drop(held);
+        Ok(highest)
+    }
+
+    /// Messages that can match at all: a few when UIDs or a modification sequence are asked for, else everything told.
+    async fn candidates(&self, plan: &Plan) -> Result<(UidSet, Grant), Failure> {
+        let view = &self.selected.view;
+        let mut held = Grant::none(self.wire.budget());
+        if let Some(uids) = plan.only_among() {
+            return Ok((uids.clone(), held));
+        }
+        let Some(modseq) = plan.modseq_at_least() else {
+            return Ok((view.span(), held));
+        };
+        let mut since = ModSeq(modseq.0.saturating_sub(1));
+        let mut uids = UidSet::new();
+        loop {
+            let changes = self.store.changes(view.mailbox, since, ENTRIES_STEP).await.map_err(lost)?;
+            changes.changed.iter().filter(|e| view.number(e.uid).is_some()).for_each(|entry| uids.insert(entry.uid));
+            if !held.resize(uids.ranges().len().saturating_mul(size_of::<UidRange>())) {
+                return Err(Refusal::NoMemory.into());
+            }
+            if !changes.more {
+                return Ok((uids, held));
+            }
+            since = changes.upto;
+        }
+    }
+
+    /// Which of `entries` match.
+    async fn matching(&mut self, plan: &Plan, entries: &[Entry]) -> Result<UidSet, Failure> {
+        let (mut found, mut undecided) = (UidSet::new(), UidSet::new());
+        for entry in entries {
+            let facts = Facts::new(plan, entry, self.selected.view.is_recent(entry.uid));
+            match plan.decide(&facts) {
+                Some(true) => found.insert(entry.uid),
+                Some(false) => {}
+                None => undecided.insert(entry.uid),
+            }
+        }
+        while let Some(first) = undecided.first() {
+            let mailbox = self.selected.view.mailbox;
+            let messages = self.store.messages(mailbox, &undecided, MESSAGES_STEP).await.map_err(lost)?;
+            let Some(last) = messages.last().map(|(entry, _)| entry.uid) else { break };
+            undecided.remove_range(UidRange { first, last });
+            for (entry, message) in &messages {
+                if self.is_match(plan, entry, message).await? {
+                    found.insert(entry.uid);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    async fn is_match(&mut self, plan: &Plan, entry: &Entry, message: &Message) -> Result<bool, Failure> {
+        let mut facts = Facts::new(plan, entry, self.selected.view.is_recent(entry.uid));
+        facts.message = Some(message);
+        if let Some(answer) = plan.decide(&facts) {
+            return Ok(answer);
+        }
+        let Ok(summary) = Summary::decode(&message.summary) else {
+            log::error!("the summary of message {:?} is damaged", entry.message);
+            facts.give_up();
+            return Ok(plan.decide(&facts) == Some(true));
+        };
+        facts.know_envelope(plan, &summary.envelope, !summary.truncated);
+        if let Some(answer) = plan.decide(&facts) {
+            return Ok(answer);
+        }
+        // What was found so far reaches a client that waits long.
+        self.wire.flush().await?;
+        match Box::pin(self.is_match_when_read(plan, facts, message, &summary)).await {
+            Ok(answer) => Ok(answer),
+            // A damaged message is its own trouble alone.
+            Err(Refusal::Damaged | Refusal::NotFound) => Ok(false),
+            Err(refusal) => Err(refusal.into()),
+        }
+    }
+
+    async fn is_match_when_read(
+        &self,
+        plan: &Plan,
+        mut facts: Facts<'_>,
+        message: &Message,
+        summary: &Summary,
+    ) -> Result<bool, Refusal> {
+        let mut reader = self.store.read(message.blob).await?;
+        for reading in [Reading::Header, Reading::Body, Reading::Whole] {
+            if !plan.wants(reading, &facts) {
+                continue;
+            }
+            let mut finder = plan.finder(reading);
+            match reading {
+                Reading::Header => read_header(&mut reader, summary, &mut finder).await?,
+                Reading::Body => walk(&mut reader, TextWalk::new(summary, false), &mut finder).await?,
+                Reading::Whole => walk(&mut reader, TextWalk::new(summary, true), &mut finder).await?,
+            }
+            facts.know(&finder);
+            if let Some(answer) = plan.decide(&facts) {
+                return Ok(answer);
+            }
+        }
+        facts.give_up();
+        Ok(plan.decide(&facts) == Some(true))
+    }
+}
+
+async fn read_header(reader: &mut BodyReader, summary: &Summary, finder: &mut Finder) -> Result<(), Refusal> {
+    let mut text = HeaderText::new();
+    let span = summary.root.header;
+    let mut offset = span.offset;
+    while offset < span.end() && !finder.is_done() {
+        let octets = slice(reader.at(offset).await?, span.end() - offset)?;
+        text.feed(octets, &mut |event| finder.take(event));
+        offset = offset.saturating_add(octets.len() as u64);
+        yield_now().await;
+    }
+    text.finish(&mut |event| finder.take(event));
+    Ok(())
+}
+
+async fn walk(reader: &mut BodyReader, mut walk: TextWalk<'_>, finder: &mut Finder) -> Result<(), Refusal> {
+    while let Some(offset) = walk.next_offset() {
+        if finder.is_done() {
+            return Ok(());
+        }
+        let octets = slice(reader.at(offset).await?, u64::MAX)?;
+        walk.feed(offset, octets, &mut |event| finder.take(event));
+        yield_now().await;
+    }
+    walk.finish(&mut |event| finder.take(event));
+    Ok(())
+}
+
+/// The first octets of a chunk, at most `octets`; the message is shorter than its summary says when there are none.
+fn slice(chunk: &[u8], octets: u64) -> Result<&[u8], Refusal> {
+    let count = chunk.len().min(SLICE_BYTES).min(usize::try_from(octets).unwrap_or(usize::MAX));
+    chunk.get(..count).filter(|slice| !slice.is_empty()).ok_or(Refusal::Damaged)
+}
+
+fn refused(refused: Refused) -> Failure {
+    match refused {
+        Refused::Charset => {
+            Failure::No(Some(Code::BadCharset(charset_names())), "There is no such charset here, but these")
+        }
+        Refused::Text => Failure::Bad("A text is not valid in its charset"),
+        Refused::Number => Failure::Bad("There is no message with such a number"),
+    }
+}
