@@ -9,6 +9,7 @@ pub mod mail;
 pub mod net;
 pub mod pop3;
 pub mod sasl;
+pub mod serve;
 pub mod smtp;
 pub mod store;
 pub mod tls;

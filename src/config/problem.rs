@@ -41,6 +41,11 @@ impl Problem {
         Self { severity: Severity::Error, place, message: message.into(), remedy: remedy.into() }
     }
 
+    /// The line of `text` that it is about, from 1.
+    pub fn line(&self, text: &str) -> Option<usize> {
+        self.place.as_ref().map(|place| line_at(text, place.start).0)
+    }
+
     /// A warning.
     pub fn warning(place: Option<Range<usize>>, message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, place, message: message.into(), remedy: remedy.into() }

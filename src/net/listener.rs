@@ -1,8 +1,8 @@
 //! Listening sockets, and the sockets they accept.
 
 use async_io::Async;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 
 /// How many connections the kernel keeps for us while we are busy.
 const BACKLOG: i32 = 1024;
@@ -55,6 +55,15 @@ impl Listener {
         let listener = TcpListener::bind(address)?;
         rustix::net::listen(&listener, BACKLOG)?;
         Ok(Self(Async::new(listener)?))
+    }
+}
+
+impl Socket {
+    /// Says `words`, if the socket takes them at once, and closes: for connections beyond a ceiling.
+    pub fn refuse(self, words: &[u8]) {
+        // A peer that does not listen misses its words.
+        drop((&mut self.stream.get_ref()).write(words));
+        drop(self.stream.get_ref().shutdown(Shutdown::Write));
     }
 }
 

@@ -2,10 +2,12 @@
 //! A connection that waits owns no buffer.
 
 mod listener;
+mod local;
 mod pipe;
 mod stream;
 mod wire;
 
 pub use listener::{Listener, Socket};
+pub use local::{LocalClient, LocalListener, LocalStream};
 pub use pipe::{PipeEnd, pipe};
 pub use wire::{Line, Wire, WireError, WireOptions};

@@ -8,6 +8,7 @@ mod validity;
 
 pub use files::{Certificate, TlsError, examine};
 pub use local::{CA_FILE, local_names};
+pub use validity::date;
 
 use rustls::ServerConfig;
 use std::fmt;

@@ -75,7 +75,7 @@ pub(super) fn day_number(year: i64, month: i64, day: i64) -> i64 {
 }
 
 /// Year, month and day of a second since 1970, UTC.
-pub(super) fn date(unix_s: i64) -> (i64, i64, i64) {
+pub fn date(unix_s: i64) -> (i64, i64, i64) {
     let days = unix_s.div_euclid(DAY_S) + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);

@@ -1,0 +1,149 @@
+//! The control socket: `control.sock` in the data directory, for its owner alone. One line of JSON asks, one answers.
+
+use super::manage::{Answer, Request, perform};
+use super::server::Server;
+use super::world::{StartError, World};
+use crate::base::Secret;
+use crate::config::Config;
+use crate::net::{LocalClient, LocalListener, LocalStream};
+use crate::store::TARGETS_MAX;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// A question: an alias with its most targets, each an address in quotes.
+const REQUEST_BYTES_MAX: usize = 4096 + TARGETS_MAX * 512;
+/// An answer: a page of such aliases.
+const ANSWER_BYTES_MAX: u64 = 32 << 20;
+/// Programs that ask at the same time.
+const CONNECTIONS_MAX: usize = 8;
+/// Whoever connects asks within this time.
+const REQUEST_LIMIT: Duration = Duration::from_secs(30);
+/// A verb waits so long for an answer: hashes queue behind those of logins.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+/// A server that has the lock and does not listen yet is starting; a verb waits so long for it.
+const START_LIMIT: Duration = Duration::from_secs(3);
+const START_PAUSE: Duration = Duration::from_millis(100);
+
+/// Where the socket is.
+pub fn socket_path(data: &Path) -> PathBuf {
+    data.join("control.sock")
+}
+
+/// Answers on the socket for ever.
+pub(super) async fn serve(server: Arc<Server>, listener: LocalListener) {
+    let open = Arc::new(AtomicUsize::new(0));
+    loop {
+        match listener.accept().await {
+            Ok(stream) if open.fetch_add(1, Ordering::AcqRel) < CONNECTIONS_MAX => {
+                let (server, open) = (server.clone(), open.clone());
+                let executor = server.executor.clone();
+                let conversation = async move {
+                    drop(Box::pin(converse(&server, stream)).await);
+                    open.fetch_sub(1, Ordering::AcqRel);
+                };
+                executor.spawn(conversation).detach();
+            }
+            Ok(_) => {
+                open.fetch_sub(1, Ordering::AcqRel);
+            }
+            Err(error) => {
+                log::error!("control socket: {error}");
+                server.world.clock.sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+async fn converse(server: &Server, mut stream: LocalStream) -> io::Result<()> {
+    loop {
+        let line = server.world.clock.timeout(REQUEST_LIMIT, stream.line(REQUEST_BYTES_MAX)).await;
+        let Ok(Some(line)) = line.unwrap_or(Ok(None)) else {
+            return Ok(());
+        };
+        // A password may be in it.
+        let line = Secret::new(line);
+        let answer = match serde_json::from_slice(line.expose()) {
+            Ok(request) => answer(server, request).await,
+            Err(error) => Answer::Failed { message: format!("this server does not understand the request: {error}") },
+        };
+        stream.write_line(&serde_json::to_vec(&answer)?).await?;
+    }
+}
+
+async fn answer(server: &Server, request: Request) -> Answer {
+    match perform(&server.world, request).await {
+        Answer::Status(mut status) => {
+            status.server = Some(server.running());
+            Answer::Status(status)
+        }
+        answer => answer,
+    }
+}
+
+/// Whom a verb asks: the running server, or the store itself.
+#[derive(Debug)]
+pub enum Asked {
+    /// A server runs.
+    Server(LocalClient),
+    /// No server runs: the verb has the store open itself.
+    Store(World),
+}
+
+impl Asked {
+    /// Finds the running server, or opens the store where none runs. Blocks.
+    pub fn find(config: &Config) -> Result<Self, StartError> {
+        let until = Instant::now() + START_LIMIT;
+        loop {
+            if let Some(client) = connect(&config.data)? {
+                return Ok(Self::Server(client));
+            }
+            match World::open(config) {
+                Ok(world) => return Ok(Self::Store(world)),
+                Err(StartError::Busy(_)) if Instant::now() < until => std::thread::sleep(START_PAUSE),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Asks once. Blocks.
+    pub fn ask(&mut self, request: Request) -> Answer {
+        match self {
+            Self::Store(world) => smol::future::block_on(perform(world, request)),
+            Self::Server(client) => match ask(client, &request) {
+                Ok(answer) => answer,
+                Err(error) => Answer::TryLater { message: format!("the server did not answer: {error}") },
+            },
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if let Self::Store(world) = self {
+            world.close();
+        }
+    }
+}
+
+/// The running server of this data directory; `None` when there is none.
+pub fn connect(data: &Path) -> Result<Option<LocalClient>, StartError> {
+    let path = socket_path(data);
+    match LocalClient::connect(&path, ANSWER_LIMIT) {
+        Ok(client) => Ok(Some(client)),
+        // Nothing there, or left by a server that was killed.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
+        Err(error) => {
+            let message = format!("cannot ask the server at {}: {error}", path.display());
+            Err(StartError::failed(message, "run the command as root or as the user that Pigeon runs as"))
+        }
+    }
+}
+
+fn ask(client: &mut LocalClient, request: &Request) -> io::Result<Answer> {
+    let line = Secret::new(serde_json::to_vec(request)?);
+    let answer = client.ask(line.expose(), ANSWER_BYTES_MAX)?;
+    Ok(serde_json::from_slice(&answer)?)
+}

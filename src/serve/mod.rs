@@ -1,0 +1,166 @@
+//! The wiring: everything opened in order, one executor thread for all connections, the control socket, reload, and an
+//! end within five seconds. No timer ticks: an idle server makes no system call.
+
+mod ceilings;
+mod control;
+mod listeners;
+mod logger;
+mod malloc;
+mod manage;
+mod process;
+mod reload;
+mod server;
+mod session;
+mod status;
+mod world;
+
+pub use control::{Asked, connect, socket_path};
+pub use listeners::{is_without_ipv6, remedy_for};
+pub use logger::start as start_log;
+pub use malloc::tune as tune_allocator;
+pub use manage::{Alias, Answer, Password, Request, User, perform};
+pub use process::raise_file_limit;
+pub use status::{Connections, Holds, Memory, Running, Served, Status};
+pub use world::{StartError, World, create_folder};
+
+use crate::base::Clock;
+use crate::config::{Config, Service};
+use crate::net::LocalListener;
+use crate::tls::{Source, Tls};
+use async_signal::{Signal, Signals};
+use listeners::Listeners;
+use sd_notify::NotifyState;
+use server::Server;
+use smol::Executor;
+use smol::stream::StreamExt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+/// Sessions have so long for their last words; with [`CLOSE_LIMIT`] less than the five seconds promised.
+const SESSIONS_LIMIT: Duration = Duration::from_millis(3_000);
+/// The store has so long for its last checkpoint; the log is durable without one.
+const CLOSE_LIMIT: Duration = Duration::from_millis(1_500);
+
+/// What to serve.
+#[derive(Debug)]
+pub struct Setup {
+    /// As configured.
+    pub config: Config,
+    /// Where that was read, to read it again on SIGHUP.
+    pub file: Option<PathBuf>,
+}
+
+/// A server that listens, as the one who started it sees it.
+#[derive(Debug)]
+pub struct Ready {
+    /// What listens where.
+    pub services: Vec<(Service, SocketAddr)>,
+}
+
+/// Where the certificate of this configuration comes from.
+pub fn tls_source(config: &Config) -> Source {
+    match &config.tls {
+        Some(files) => Source::Files { certificate: files.certificate.clone(), key: files.key.clone() },
+        None => Source::Local { folder: config.data.join("tls"), hostname: config.hostname.clone() },
+    }
+}
+
+/// Serves until SIGTERM or SIGINT. `before` runs when the store is open and nothing listens yet, `ready` when everything
+/// listens. Blocks; everything has ended when it returns.
+pub fn run(
+    setup: Setup,
+    before: impl FnOnce(&World) -> Result<(), StartError>,
+    ready: impl FnOnce(&Ready),
+) -> Result<(), StartError> {
+    let files = raise_file_limit();
+    if files < u64::from(setup.config.limits.connections).saturating_add(64) {
+        log::warn!("fewer files than connections may be open files={files}");
+    }
+    // First the sockets, then the store: whoever cannot listen should not have replayed a log for it.
+    let bound = listeners::bind_all(&setup.config)?;
+    let world = World::open(&setup.config)?;
+    let served = before(&world).and_then(|()| serve(setup, world.clone(), bound, ready));
+    close(world);
+    served
+}
+
+fn serve(
+    setup: Setup,
+    world: World,
+    bound: Vec<listeners::Bound>,
+    ready: impl FnOnce(&Ready),
+) -> Result<(), StartError> {
+    let tls = Tls::open(tls_source(&setup.config), Clock::system().unix_s())
+        .map_err(|error| StartError::failed(error.to_string(), error.remedy()))?;
+    let path = socket_path(&setup.config.data);
+    let control = LocalListener::bind(&path).map_err(|error| {
+        let message = format!("cannot make the control socket {}: {error}", path.display());
+        StartError::failed(message, "the data directory must be on a file system that takes sockets")
+    })?;
+    let signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup])
+        .map_err(|error| StartError::failed(format!("cannot wait for signals: {error}"), "restart the machine"))?;
+
+    let executor = Arc::new(Executor::new());
+    let server = Server::new(executor.clone(), world, tls, setup.config);
+    let served = async {
+        let mut listeners = Listeners::default();
+        listeners.start(&server, bound);
+        server.set_listening(listeners.addresses());
+        let control = executor.spawn(control::serve(server.clone(), control));
+        ready(&Ready { services: listeners.addresses() });
+        tell_systemd(&NotifyState::Ready);
+
+        until_told_to_stop(&server, &mut listeners, signals, setup.file).await;
+
+        tell_systemd(&NotifyState::Stopping);
+        log::info!("stopping");
+        control.cancel().await;
+        listeners.close().await;
+        server.stop.give();
+        if server.world.clock.timeout(SESSIONS_LIMIT, server.ceilings.empty()).await.is_err() {
+            log::warn!("ended connections that would not end connections={}", server.ceilings.counts().open);
+        }
+    };
+    async_io::block_on(executor.run(served));
+    Ok(())
+}
+
+async fn until_told_to_stop(
+    server: &Arc<Server>,
+    listeners: &mut Listeners,
+    mut signals: Signals,
+    file: Option<PathBuf>,
+) {
+    while let Some(signal) = signals.next().await {
+        match signal {
+            Ok(Signal::Hup) => Box::pin(reload::reload(server, listeners, file.as_deref())).await,
+            Ok(_) => return,
+            Err(error) => log::error!("cannot wait for signals: {error}"),
+        }
+    }
+}
+
+/// Closes the store, unless the disk makes us wait longer than we may.
+fn close(world: World) {
+    let (done, is_done) = mpsc::channel();
+    let closing = std::thread::Builder::new().name("close".to_owned()).spawn(move || {
+        world.close();
+        match done.send(()) {
+            Ok(()) => {}
+            Err(mpsc::SendError(())) => log::info!("the store was closed late"),
+        }
+    });
+    if closing.is_ok() && is_done.recv_timeout(CLOSE_LIMIT).is_err() {
+        log::warn!("the store was not closed in time; the next start replays its log");
+    }
+    log::logger().flush();
+}
+
+/// systemd may not be there at all.
+fn tell_systemd(state: &NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
+        log::warn!("cannot tell systemd: {error}");
+    }
+}

@@ -1,0 +1,90 @@
+//! What a server serves, holds and spends, as `pigeon status` shows it.
+
+use serde::{Deserialize, Serialize};
+
+/// One look at a data directory, and at its server if one runs.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Status {
+    /// The version of the program that answers.
+    pub version: String,
+    /// What is kept.
+    pub holds: Holds,
+    /// The running server.
+    pub server: Option<Running>,
+}
+
+/// A running server.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Running {
+    /// Its process.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// What listens where.
+    pub services: Vec<Served>,
+    /// Connections.
+    pub connections: Connections,
+    /// Memory.
+    pub memory: Memory,
+    /// Bytes written to storage since it started, by the kernel's count.
+    pub written_bytes: u64,
+    /// When the certificate ends, seconds since 1970.
+    pub certificate_ends_s: i64,
+}
+
+impl Status {
+    /// Of a store that nobody serves.
+    pub(super) fn new(holds: Holds) -> Self {
+        Self { version: env!("CARGO_PKG_VERSION").to_owned(), holds, server: None }
+    }
+}
+
+/// A service and an address of it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Served {
+    /// `smtp`, `imaps`, ...
+    pub service: String,
+    /// Where it listens.
+    pub address: String,
+}
+
+/// Connections of a server.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Connections {
+    /// Now.
+    pub open: u32,
+    /// At the most.
+    pub open_max: u32,
+    /// Let in since the start.
+    pub accepted: u64,
+    /// Refused since the start, because a ceiling was reached.
+    pub refused: u64,
+}
+
+/// Memory of a server, bytes.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct Memory {
+    /// Resident.
+    pub resident_bytes: u64,
+    /// The part of it that no file backs.
+    pub anonymous_bytes: u64,
+    /// Taken from the budget for peers' buffers.
+    pub budget_spent_bytes: u64,
+    /// The whole budget for peers' buffers.
+    pub budget_bytes: u64,
+}
+
+/// What a server keeps.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Holds {
+    /// Domains served.
+    pub domains: u64,
+    /// Accounts.
+    pub accounts: u64,
+    /// Mailboxes of all accounts.
+    pub mailboxes: u64,
+    /// Messages in all mailboxes.
+    pub messages: u64,
+    /// Their octets.
+    pub bytes: u64,
+}
