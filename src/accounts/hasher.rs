@@ -32,15 +32,11 @@ impl Hasher {
         self.turn.lock_arc().await
     }
 
-    /// Whether `password` is the one behind `secrets`; without secrets the answer is no, after the same work.
-    /// `None` when it could not be found out.
-    pub(super) async fn fits(&self, turn: Turn, secrets: Option<Secrets>, password: Secret) -> Option<bool> {
+    /// Whether `password` is the one behind `secrets`; without secrets the answer is no, after the same work. The turn comes
+    /// back with the answer. `None` when it could not be found out.
+    pub(super) async fn fits(&self, turn: Turn, secrets: Option<Secrets>, password: Secret) -> Option<(bool, Turn)> {
         let secrets = secrets.map_or_else(|| self.nobody.clone(), Arc::new);
-        let work = move || {
-            let fits = secrets.fits(password.expose());
-            drop(turn);
-            fits
-        };
+        let work = move || Some((secrets.fits(password.expose())?, turn));
         self.workers.run(work).await.flatten()
     }
 

@@ -55,39 +55,41 @@ impl Accounts {
         };
         let tag = self.0.cache.tag(account.as_ref(), password);
         let who = self.0.throttle.who(peer, account.as_ref().map(|account| account.id), name);
-        let is_right = self.is_right(account.as_ref(), password, &tag, who).await?;
+        let (is_right, turn) = self.is_right(account.as_ref(), password, &tag, who).await?;
+        if is_right {
+            self.0.throttle.succeeded(who);
+        } else {
+            self.0.throttle.failed(who, tag.short(), self.0.clock.monotonic());
+        }
+        drop(turn); // Only now may the next one look at what has failed.
         match account.filter(|_| is_right) {
-            Some(account) => {
-                self.0.throttle.succeeded(who);
-                self.admit(account).await
-            }
-            None => {
-                self.0.throttle.failed(who, tag.short(), self.0.clock.monotonic());
-                Err(LoginError::Wrong)
-            }
+            Some(account) => self.admit(account).await,
+            None => Err(LoginError::Wrong),
         }
     }
 
+    /// Whether the password is right; after a hash, with the turn that it took.
     async fn is_right(
         &self,
         account: Option<&Account>,
         password: &Secret,
         tag: &Tag,
         who: Who,
-    ) -> Result<bool, LoginError> {
+    ) -> Result<(bool, Option<Turn>), LoginError> {
         let is_known = || account.is_some_and(|account| self.0.cache.knows(account, tag, self.0.clock.monotonic()));
         if self.0.throttle.is_clean(who, self.0.clock.monotonic()) && is_known() {
-            return Ok(true); // Whoever else fails at this address, a program that is known is served at once.
+            return Ok((true, None)); // Whoever else fails at this address, a program that is known is served at once.
         }
         let Some(turn) = self.turn_after_delay(who, &is_known).await else {
-            return Ok(true);
+            return Ok((true, None));
         };
         let secrets = account.and_then(|account| Secrets::decode(&account.secrets));
-        let fits = self.0.hasher.fits(turn, secrets, password.clone()).await.ok_or(LoginError::TryLater)?;
+        let checked = self.0.hasher.fits(turn, secrets, password.clone()).await;
+        let (fits, turn) = checked.ok_or(LoginError::TryLater)?;
         if let Some(account) = account.filter(|_| fits) {
             self.0.cache.remember(account, tag, self.0.clock.monotonic());
         }
-        Ok(fits)
+        Ok((fits, Some(turn)))
     }
 
     /// Waits as long as failures demand, and then for the turn to hash. Failures that happened meanwhile, on other
