@@ -2,10 +2,14 @@
 //! in, values out. Never touches sockets, files or clocks, never holds a whole message.
 
 mod address;
+mod addresses;
 mod charset;
+mod content;
 mod date;
+mod gather;
 mod header;
 mod matcher;
+mod pack;
 mod scanner;
 mod section;
 mod summary;
@@ -20,9 +24,12 @@ pub use date::{
 };
 pub use header::{Field, FieldFilter, FieldNames, fields, unfold};
 pub use matcher::Matcher;
-pub use scanner::Scanner;
+pub use scanner::{DEPTH_MAX, FIELD_BYTES_MAX, PARTS_MAX, Scanner};
 pub use section::Wanted;
-pub use summary::{Content, Damaged, Disposition, Envelope, EnvelopeAddress, Message, Parameter, Part, Span, Summary};
+pub use summary::{
+    Content, Damaged, Disposition, Envelope, EnvelopeAddress, Message, Parameter, Part, SUMMARY_BYTES_MAX, Span,
+    Summary,
+};
 pub use text::{HeaderText, TextEvent, TextWalk};
 pub use transfer::{Encoding, Transfer};
 pub use words::decode_words;

@@ -163,15 +163,39 @@ pub struct EnvelopeAddress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damaged;
 
-#[expect(clippy::todo, unused_variables, reason = "the shape that other rooms are written against")]
 impl Summary {
-    /// The bytes the store keeps: at most [`SUMMARY_BYTES_MAX`] for what a scanner made.
-    pub fn encode(&self) -> Vec<u8> {
-        todo!()
+    /// A message of which nothing is known but its size.
+    pub(super) fn opaque(octets: u64) -> Self {
+        let root = Part {
+            header: Span::default(),
+            body: Span { offset: 0, octets },
+            lines: 0,
+            kind: b"application".to_vec(),
+            subtype: b"octet-stream".to_vec(),
+            parameters: Vec::new(),
+            id: None,
+            description: None,
+            encoding: b"7bit".to_vec(),
+            md5: None,
+            disposition: None,
+            languages: Vec::new(),
+            location: None,
+            content: Content::Leaf,
+        };
+        Self { octets, truncated: true, envelope: Envelope::default(), root, preview: None }
+    }
+}
+
+impl Part {
+    /// Whether it is of this type, without regard to case; `*` stands for any subtype.
+    pub fn is(&self, kind: &str, subtype: &str) -> bool {
+        self.kind.eq_ignore_ascii_case(kind.as_bytes())
+            && (subtype == "*" || self.subtype.eq_ignore_ascii_case(subtype.as_bytes()))
     }
 
-    /// Reads what [`Summary::encode`] wrote.
-    pub fn decode(bytes: &[u8]) -> Result<Self, Damaged> {
-        todo!()
+    /// The value of a parameter of Content-Type.
+    pub fn parameter(&self, name: &str) -> Option<&[u8]> {
+        let found = self.parameters.iter().find(|p| p.name.eq_ignore_ascii_case(name.as_bytes()));
+        found.map(|p| p.value.as_slice())
     }
 }
