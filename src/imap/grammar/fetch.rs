@@ -315,8 +315,8 @@ fn field_names(cursor: &mut Cursor<'_>, count: &mut usize) -> Parsed<Vec<Vec<u8>
         }
         *count += 1;
         let name = cursor.astring("expected a header name")?;
-        if name.is_empty() || name.len() > FIELD_NAME_BYTES_MAX {
-            return bad("a header name is empty or too long");
+        if name.len() > FIELD_NAME_BYTES_MAX {
+            return bad("a header name is too long");
         }
         names.push(name);
         let spaced = cursor.peek() == Some(b' ');

@@ -280,3 +280,6 @@ fn transfer(cursor: &mut Cursor<'_>, numbering: Numbering) -> Parsed<Transfer> {
     cursor.space("expected a mailbox after the message numbers")?;
     Ok(Transfer { numbering, set, to: cursor.mailbox()? })
 }
+
+#[cfg(test)]
+mod tests;

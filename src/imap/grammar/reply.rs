@@ -418,3 +418,126 @@ fn put_words<'a>(out: &mut Vec<u8>, words: impl IntoIterator<Item = &'a [u8]>) {
         out.extend_from_slice(word);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::command::ListKind;
+    use super::*;
+
+    fn printed(put: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        put(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn uids(numbers: &[u32]) -> UidSet {
+        numbers.iter().copied().map(Uid).collect()
+    }
+
+    #[test]
+    fn codes_are_printed_as_their_rfcs_show() {
+        let tag = Tag::parse(b"a1").unwrap();
+        let (one, few, keywords) = (uids(&[3955]), uids(&[304, 319, 320]), ["$Forwarded".to_owned()]);
+        let own = uids(&[3956, 3957, 3958]);
+        let (validity, kinds) = (UidValidity(38_505), ["US-ASCII", "UTF-8"]);
+        let lasting = |system, keywords, new_keywords| Code::PermanentFlags { system, keywords, new_keywords };
+        let rows: &[(Code<'_>, &str, &str)] = &[
+            (Code::AppendUid { validity, uids: &one }, "[APPENDUID 38505 3955]", "RFC 4315 section 3"),
+            (Code::CopyUid { validity, from: &few, to: &own }, "[COPYUID 38505 304,319:320 3956:3958]", "RFC 4315"),
+            (Code::BadCharset(&kinds), "[BADCHARSET (US-ASCII UTF-8)]", "RFC 3501 7.1"),
+            (Code::BadCharset(&[]), "[BADCHARSET]", "the list is optional"),
+            (Code::Capability("IMAP4rev1 IDLE"), "[CAPABILITY IMAP4rev1 IDLE]", "RFC 3501 7.1"),
+            (Code::HighestModSeq(ModSeq(715_194_045_007)), "[HIGHESTMODSEQ 715194045007]", "RFC 7162 3.1.2.1"),
+            (Code::Modified(&[(7, 7), (9, 9)]), "[MODIFIED 7,9]", "RFC 7162 3.1.3"),
+            (
+                lasting(Flags::DELETED.with(Flags::SEEN), &[], true),
+                "[PERMANENTFLAGS (\\Deleted \\Seen \\*)]",
+                "RFC 3501 6.3.1",
+            ),
+            (lasting(Flags::default(), &[], false), "[PERMANENTFLAGS ()]", "RFC 3501 6.3.2: nothing lasts"),
+            (lasting(Flags::SEEN, &keywords, false), "[PERMANENTFLAGS (\\Seen $Forwarded)]", "keywords"),
+            (Code::UidNext(Uid(4392)), "[UIDNEXT 4392]", "RFC 3501 6.3.1"),
+            (Code::UidValidity(UidValidity(3_857_529_045)), "[UIDVALIDITY 3857529045]", "RFC 3501 6.3.1"),
+            (Code::Unseen(12), "[UNSEEN 12]", "RFC 3501 6.3.1"),
+            (Code::ReadWrite, "[READ-WRITE]", "RFC 3501 6.3.1"),
+            (Code::TryCreate, "[TRYCREATE]", "RFC 3501 6.3.11"),
+            (Code::UnknownCte, "[UNKNOWN-CTE]", "RFC 3516 4.3"),
+        ];
+        for (code, expected, why) in rows {
+            let line = printed(|out| status(out, Some(&tag), Condition::Ok, Some(code), "done"));
+            assert_eq!(line, format!("a1 OK {expected} done\r\n"), "{why}");
+        }
+    }
+
+    #[test]
+    fn status_replies_are_tagged_or_not() {
+        let tag = Tag::parse(b"a1").unwrap();
+        for (tag, condition, expected) in [
+            (Some(&tag), Condition::No, "a1 NO x\r\n"),
+            (Some(&tag), Condition::Bad, "a1 BAD x\r\n"),
+            (None, Condition::Ok, "* OK x\r\n"),
+            (None, Condition::PreAuth, "* PREAUTH x\r\n"),
+            (None, Condition::Bye, "* BYE x\r\n"),
+        ] {
+            assert_eq!(printed(|out| status(out, tag, condition, None, "x")), expected);
+        }
+        assert_eq!(printed(|out| go_ahead(out, "send it")), "+ send it\r\n");
+    }
+
+    #[test]
+    fn flags_are_named_in_a_fixed_order() {
+        let keywords = ["$MDNSent".to_owned(), "Junk".to_owned()];
+        let flags = Flags::SEEN.with(Flags::ANSWERED).with(Flags::keyword(1));
+        assert_eq!(printed(|out| put_flags(out, flags, &keywords, true)), "(\\Answered \\Seen Junk \\Recent)");
+        assert_eq!(printed(|out| put_flags(out, Flags::default(), &keywords, false)), "()");
+        let line = "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $MDNSent Junk)\r\n";
+        assert_eq!(printed(|out| super::flags(out, &keywords)), line);
+    }
+
+    #[test]
+    fn data_replies_are_lines_of_the_rfc() {
+        for (line, expected) in [
+            (printed(|out| exists(out, 172)), "* 172 EXISTS\r\n"),
+            (printed(|out| recent(out, 0)), "* 0 RECENT\r\n"),
+            (printed(|out| expunge(out, 3)), "* 3 EXPUNGE\r\n"),
+            (printed(|out| capability(out, "IMAP4rev1 ID")), "* CAPABILITY IMAP4rev1 ID\r\n"),
+            (printed(|out| enabled(out, "CONDSTORE")), "* ENABLED CONDSTORE\r\n"),
+            (printed(|out| enabled(out, "")), "* ENABLED\r\n"),
+            (printed(namespace), "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n"),
+            (
+                printed(|out| id(out, &[("name", "Pigeon"), ("x", "y\"z")])),
+                "* ID (\"name\" \"Pigeon\" \"x\" \"y\\\"z\")\r\n",
+            ),
+        ] {
+            assert_eq!(line, expected);
+        }
+    }
+
+    #[test]
+    fn mailboxes_are_listed_with_their_attributes() {
+        let attributes = [ListAttribute::HasNoChildren, ListAttribute::Use(SpecialUse::Drafts)];
+        for (kind, name, child_info, expected) in [
+            (ListKind::List, "Drafts", false, "* LIST (\\HasNoChildren \\Drafts) \"/\" Drafts\r\n"),
+            (ListKind::Xlist, "a b", false, "* XLIST (\\HasNoChildren \\Drafts) \"/\" \"a b\"\r\n"),
+            (ListKind::Lsub, "Entwürfe", false, "* LSUB (\\HasNoChildren \\Drafts) \"/\" Entw&APw-rfe\r\n"),
+            (
+                ListKind::List,
+                "a",
+                true,
+                "* LIST (\\HasNoChildren \\Drafts) \"/\" a (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n",
+            ),
+        ] {
+            assert_eq!(printed(|out| list(out, kind, &attributes, name, child_info)), expected);
+        }
+        // RFC 3501 6.3.8: what an empty pattern is answered.
+        let root = printed(|out| list(out, ListKind::List, &[ListAttribute::NoSelect], "", false));
+        assert_eq!(root, "* LIST (\\Noselect) \"/\" \"\"\r\n");
+    }
+
+    #[test]
+    fn status_tells_what_was_asked_in_that_order() {
+        let items = [(StatusItem::Messages, 231), (StatusItem::UidNext, 44_292), (StatusItem::HighestModSeq, 7)];
+        let line = printed(|out| mailbox_status(out, "blurdybloop", &items));
+        assert_eq!(line, "* STATUS blurdybloop (MESSAGES 231 UIDNEXT 44292 HIGHESTMODSEQ 7)\r\n");
+    }
+}
