@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from clients import big, readers, senders, sync, together, trust
+from clients import big, compose, readers, senders, sync, together, trust
 from harness import compare, mails, wire
 from harness.report import Report
 from harness.server import Server
@@ -121,7 +121,7 @@ def _read_by(report, server, user, reader, library):
         print(f"  {reader.name} itself cannot save {len(library) - len(able)} of {len(library)}")
 
 
-PARTS = {"trust": trust.trust, "deliver": deliver, "read": read, "sync": sync.sync, "together": together.together, "big": big.big}
+PARTS = {"trust": trust.trust, "deliver": deliver, "compose": compose.compose, "read": read, "sync": sync.sync, "together": together.together, "big": big.big}
 
 
 def main(words):

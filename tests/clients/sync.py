@@ -37,10 +37,15 @@ def on_server(server, user):
             joined = b" ".join(part for place, part in enumerate(response) if place % 2 == 0).decode()
             words = re.search(r"FLAGS \(([^)]*)\)", joined)[1].split()
             letters = "".join(sorted(letter for letter, flag in FLAGS.items() if flag in words))
-            found.append((letters, unix(response[1])))
+            found.append((letters, without_tuid(unix(response[1]))))
         state[name] = sorted(found)
     client.logout()
     return state
+
+
+def without_tuid(octets):
+    """mbsync marks what it copies, up and down, with one header line of its own."""
+    return re.sub(rb"(?m)^X-TUID: .{12}\n", b"", octets, count=1)
 
 
 def client_exists(client, name):
@@ -49,7 +54,7 @@ def client_exists(client, name):
 
 
 def on_disk(top, inbox):
-    """The same of a Maildir tree; mbsync's own X-TUID line is left out."""
+    """The same of a Maildir tree."""
     state = {}
     for cur in sorted(Path(top).rglob("cur")):
         folder = cur.parent
@@ -57,7 +62,7 @@ def on_disk(top, inbox):
         found = []
         for path in [*cur.iterdir(), *(folder / "new").iterdir()]:
             letters = path.name.partition(":2,")[2]
-            octets = re.sub(rb"(?m)^X-TUID: .{12}\n", b"", path.read_bytes(), count=1)
+            octets = without_tuid(path.read_bytes())
             found.append(("".join(sorted(letter for letter in letters if letter in FLAGS)), octets))
         state[name] = sorted(found)
     return state

@@ -120,8 +120,8 @@ def two_sessions(report, server):
     fetched = quiet.command("FETCH 1:3 (UID FLAGS)")
     report.check(label, "no EXPUNGE during FETCH", not any(b" EXPUNGE" in response[0] for response in fetched), repr(fetched))
     told = quiet.command("NOOP")
-    words = b" ".join(response[0] for response in told)
-    report.check(label, "NOOP tells EXPUNGE and EXISTS", b"* 1 EXPUNGE" in words and b"EXISTS" in words, repr(told))
+    words = [response[0] for response in fetched + told]
+    report.check(label, "by the end of NOOP it knows", b"* 1 EXPUNGE" in words and any(b"EXISTS" in word for word in words), repr(words))
     idle.done()
     counts = [len(client.bodies()) for client in (one, idle, quiet)]
     report.check(label, "all three agree", counts == [3, 3, 3], str(counts))
