@@ -88,7 +88,7 @@ def programs(run):
     """installs the mail programs and Python packages the tests use (as root)"""
     absent = [package for package, program in PACKAGES.items() if shutil.which(program) is None]
     if os.geteuid() == 0:
-        wanted = absent + [package for package in EXTRA_PACKAGES if not Path(f"/var/lib/dpkg/info/{package}.list").exists()]
+        wanted = absent + [package for package in EXTRA_PACKAGES if not any(Path("/var/lib/dpkg/info").glob(f"{package}*.list"))]
         if wanted and shutil.which("apt-get"):
             quiet = {"DEBIAN_FRONTEND": "noninteractive"}
             run.command("programs", ["apt-get", "update", "-qq"], 180, quiet)
