@@ -294,7 +294,10 @@ class Pop3(Lines):
         return line.decode("utf-8", "replace")
 
     def many(self, text):
-        """A command with a multi-line answer, its octets without the final dot, dots unstuffed (RFC 1939 section 3)."""
+        """A command with a multi-line answer, its octets without the final dot, dots unstuffed (RFC 1939 section 3).
+
+        The server doubles a dot after any LF, bare ones included, because most programs read lines so.
+        """
         self.one(text)
         start = 0
         while True:
@@ -308,7 +311,7 @@ class Pop3(Lines):
             self.more()
         text = bytes(self.buffer[:end + (2 if length == 5 else 0)])
         del self.buffer[:end + length]
-        text = text.replace(b"\r\n..", b"\r\n.")
+        text = text.replace(b"\n..", b"\n.")
         return text[1:] if text.startswith(b"..") else text
 
     def quit(self):
