@@ -1,11 +1,45 @@
 //! The mail log and its index. The only room that knows redb; keeps bytes, keys and events and knows no MIME.
+//!
+//! A change is decided by the one [`writer`], written to the log as events, synced, and applied to the index by
+//! [`apply`]; a start applies again what the index has not seen ([`recover`]). The index's tables are drawn in [`index`].
 
+mod apply;
+mod batch;
+mod body;
+mod bytes;
+mod chunk;
+mod codec;
+mod decide;
+mod disk;
+mod event;
+mod handle;
+mod index;
+mod log;
+mod query;
+mod queue;
+mod reader;
+mod recover;
+mod rows;
+mod runs;
+mod segment;
+mod stats;
 mod types;
+mod watch;
+mod writer;
 
+pub use body::{Body, BodyWriter};
+pub use disk::{Disk, DiskFile, Lock, RealDisk};
+pub use reader::BodyReader;
+pub use stats::Stats;
 pub use types::*;
+pub use watch::{AccountWatch, Watch};
 
 use crate::base::{Budget, Clock, Workers};
+use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// A message goes to so many mailboxes at once at the most.
@@ -26,9 +60,77 @@ pub struct Options {
     pub gather: Duration,
 }
 
-/// A handle on the store: cheap to clone.
+impl Default for Options {
+    fn default() -> Self {
+        Self { segment_bytes: 16 << 20, index_cache_bytes: 1 << 20, gather: Duration::from_millis(3) }
+    }
+}
+
+/// A handle on the store: cheap to clone. The store closes when the last one is dropped, or by [`Store::close`].
 #[derive(Clone, Debug)]
-pub struct Store(());
+pub struct Store {
+    shared: Arc<Shared>,
+    open: Arc<Open>,
+}
+
+/// What handles, readers, bodies and the writer share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    disk: Arc<dyn Disk>,
+    meter: Arc<disk::Meter>,
+    index: index::Index,
+    bodies: body::Bodies,
+    files: reader::Files,
+    leases: reader::Leases,
+    watched: watch::Watched,
+    queue: queue::Queue,
+    workers: Workers,
+    budget: Budget,
+    clock: Clock,
+    /// Bodies on their way.
+    in_flight: AtomicUsize,
+    /// Whether deleted mailboxes still have rows.
+    doomed: AtomicBool,
+    /// What was shown as \Recent and rides with the next commit; at most one per mailbox.
+    riders: Mutex<BTreeMap<MailboxId, Uid>>,
+    batches: AtomicU64,
+    /// Why nothing can be written at the moment.
+    trouble: Mutex<Option<String>>,
+    lock: Mutex<Option<Lock>>,
+}
+
+/// Ends the writer when the last handle is gone.
+#[derive(Debug)]
+struct Open {
+    shared: Arc<Shared>,
+    writer: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+impl Open {
+    fn close(&self) {
+        self.shared.queue.close();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer
+            && writer.join().is_err()
+        {
+            ::log::error!("the store's writer panicked");
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// The refusal for a failed disk.
+pub(crate) fn refusal_of(error: &io::Error) -> Refusal {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Refusal::DiskFull,
+        _ => Refusal::Unavailable,
+    }
+}
 
 /// Why the store could not be opened.
 #[derive(Debug)]
@@ -105,29 +207,6 @@ pub struct Expunged {
     pub rest: UidSet,
 }
 
-/// A body while it arrives. Small ones stay in memory, larger ones go to the disk chunk by chunk.
-/// Dropping it aborts; what was written is dead.
-#[derive(Debug)]
-pub struct BodyWriter(());
-
-/// A body that has come whole and belongs to no message yet. Dropping it aborts.
-#[derive(Debug)]
-pub struct Body(());
-
-/// Reads a stored body, any range, holding at most one decoded chunk.
-#[derive(Debug)]
-pub struct BodyReader(());
-
-/// Wakes when a mailbox has changed; holds no queue.
-#[derive(Debug)]
-pub struct Watch(());
-
-#[expect(
-    clippy::todo,
-    unused_variables,
-    clippy::unused_async,
-    reason = "the shape that other rooms are written against"
-)]
 impl Store {
     /// Opens the store in `data`, creating the folder and an empty store when there is none: takes the lock, opens the
     /// index, replays the log, makes its end certain. Blocks.
@@ -138,272 +217,62 @@ impl Store {
         workers: Workers,
         budget: Budget,
     ) -> Result<Self, OpenError> {
-        todo!()
+        let disk = RealDisk::new(data).map_err(|error| OpenError::Failed(format!("{}: {error}", data.display())))?;
+        Self::open_on(Arc::new(disk), options, clock, workers, budget)
+    }
+
+    /// As [`Store::open`], on any disk.
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        options: Options,
+        clock: Clock,
+        workers: Workers,
+        budget: Budget,
+    ) -> Result<Self, OpenError> {
+        let failed = |what: &str, error: &dyn std::fmt::Display| OpenError::Failed(format!("{what}: {error}"));
+        let meter = Arc::new(disk::Meter::default());
+        let disk: Arc<dyn Disk> = Arc::new(disk::Metered { disk, meter: meter.clone() });
+        let lock = disk.lock().map_err(|error| failed("lock", &error))?.ok_or(OpenError::Locked)?;
+        let found = recover::look(&*disk).map_err(|error| failed("log", &error))?;
+        let index = index::Index::open(disk.clone(), options.index_cache_bytes);
+        let index = index.map_err(|error| failed("index.redb", &error))?;
+        let numbers = Arc::new(log::Numbers::after(found.highest));
+        let log = recover::start(&disk, &index, &numbers, &found, options.segment_bytes);
+        let log = log.map_err(|error| OpenError::Failed(error.to_string()))?;
+        let doomed = index.read(|rx| Ok::<_, index::IndexError>(query::state(rx)?.doomed > 0));
+        let doomed = doomed.map_err(|error| failed("index.redb", &error))?;
+        let shared = Arc::new(Shared {
+            bodies: body::Bodies::new(disk.clone(), numbers, options.segment_bytes),
+            files: reader::Files::new(disk.clone()),
+            leases: reader::Leases::default(),
+            watched: watch::Watched::default(),
+            queue: queue::Queue::new(),
+            in_flight: AtomicUsize::new(0),
+            doomed: AtomicBool::new(doomed),
+            riders: Mutex::default(),
+            batches: AtomicU64::new(0),
+            trouble: Mutex::new(None),
+            lock: Mutex::new(Some(lock)),
+            disk,
+            meter,
+            index,
+            workers,
+            budget,
+            clock,
+        });
+        let writer = writer::Writer::start(shared.clone(), log, options.gather);
+        let writer = writer.map_err(|error| failed("the writer's thread", &error))?;
+        let open = Arc::new(Open { shared: shared.clone(), writer: Mutex::new(Some(writer)) });
+        Ok(Self { shared, open })
     }
 
     /// Checkpoints, ends the writer and gives the lock back; every later call is refused. Blocks.
     pub fn close(&self) {
-        todo!()
+        self.open.close();
     }
 
-    // Domains, accounts, aliases. Each is synced before it answers.
-
-    /// Adds a domain (lower case).
-    pub async fn domain_add(&self, domain: &str) -> Result<(), Refusal> {
-        todo!()
-    }
-    /// Removes a domain; [`Refusal::NotAllowed`] while accounts or aliases are in it.
-    pub async fn domain_remove(&self, domain: &str) -> Result<(), Refusal> {
-        todo!()
-    }
-    /// Every domain, sorted.
-    pub async fn domains(&self) -> Result<Vec<String>, Refusal> {
-        todo!()
-    }
-    /// Whether `domain` is served.
-    pub async fn has_domain(&self, domain: &str) -> Result<bool, Refusal> {
-        todo!()
-    }
-    /// Adds an account with these mailboxes, all subscribed (INBOX among them), and its domain if that is new.
-    pub async fn account_add(
-        &self,
-        address: &str,
-        secrets: Vec<u8>,
-        mailboxes: &[(&str, Option<SpecialUse>)],
-    ) -> Result<AccountId, Refusal> {
-        todo!()
-    }
-    /// Gives an account new secrets.
-    pub async fn account_secrets(&self, id: AccountId, secrets: Vec<u8>) -> Result<(), Refusal> {
-        todo!()
-    }
-    /// Removes an account and everything in it.
-    pub async fn account_remove(&self, id: AccountId) -> Result<(), Refusal> {
-        todo!()
-    }
-    /// The account of this very address.
-    pub async fn account(&self, address: &str) -> Result<Option<Account>, Refusal> {
-        todo!()
-    }
-    /// The account with this number.
-    pub async fn account_by_id(&self, id: AccountId) -> Result<Option<Account>, Refusal> {
-        todo!()
-    }
-    /// At most two accounts with this local part, whatever their domain: enough to know whether it is ambiguous.
-    pub async fn accounts_by_local_part(&self, local_part: &str) -> Result<Vec<Account>, Refusal> {
-        todo!()
-    }
-    /// Accounts with numbers above `after`, ascending, at most `max`.
-    pub async fn accounts(&self, after: Option<AccountId>, max: usize) -> Result<Vec<Account>, Refusal> {
-        todo!()
-    }
-    /// Adds an alias (`name@domain` or `@domain`) for these targets, and its domain if that is new.
-    pub async fn alias_add(&self, address: &str, targets: &[String]) -> Result<(), Refusal> {
-        todo!()
-    }
-    /// Removes an alias.
-    pub async fn alias_remove(&self, address: &str) -> Result<(), Refusal> {
-        todo!()
-    }
-    /// The targets of an alias.
-    pub async fn alias(&self, address: &str) -> Result<Option<Vec<String>>, Refusal> {
-        todo!()
-    }
-    /// Aliases that sort after `after`, at most `max`.
-    pub async fn aliases(&self, after: Option<&str>, max: usize) -> Result<Vec<(String, Vec<String>)>, Refusal> {
-        todo!()
-    }
-
-    // Mailboxes.
-
-    /// Every mailbox of an account, by name.
-    pub async fn mailboxes(&self, account: AccountId) -> Result<Vec<Mailbox>, Refusal> {
-        todo!()
-    }
-    /// A mailbox by its exact name.
-    pub async fn mailbox_by_name(&self, account: AccountId, name: &str) -> Result<Option<Mailbox>, Refusal> {
-        todo!()
-    }
-    /// A mailbox by its number.
-    pub async fn mailbox(&self, id: MailboxId) -> Result<Option<Mailbox>, Refusal> {
-        todo!()
-    }
-    /// Creates a mailbox and the parents it lacks.
-    pub async fn mailbox_create(
-        &self,
-        account: AccountId,
-        name: &str,
-        special_use: Option<SpecialUse>,
-    ) -> Result<MailboxId, Refusal> {
-        todo!()
-    }
-    /// Deletes a mailbox with its messages; [`Refusal::NotAllowed`] for INBOX or while it has children.
-    pub async fn mailbox_delete(&self, id: MailboxId) -> Result<(), Refusal> {
-        todo!()
-    }
-    /// Renames a mailbox and its children, creating the parents that `name` lacks. Renaming INBOX moves its messages into
-    /// a new mailbox instead (RFC 3501 6.3.5).
-    pub async fn mailbox_rename(&self, id: MailboxId, name: &str) -> Result<(), Refusal> {
-        todo!()
-    }
-    /// The names an account is subscribed to, sorted; they need not exist (RFC 3501 6.3.6).
-    pub async fn subscriptions(&self, account: AccountId) -> Result<Vec<String>, Refusal> {
-        todo!()
-    }
-    /// Subscribes to a name, or ends that.
-    pub async fn subscribe(&self, account: AccountId, name: &str, subscribed: bool) -> Result<(), Refusal> {
-        todo!()
-    }
-    /// Says that a session has shown everything below `uid` as \Recent; rides with the next commit.
-    pub async fn recent_shown(&self, mailbox: MailboxId, uid: Uid) -> Result<(), Refusal> {
-        todo!()
-    }
-
-    // Messages.
-
-    /// A body that begins to arrive.
-    pub fn body(&self) -> BodyWriter {
-        todo!()
-    }
-    /// Stores one message into every target: one event, one commit, one answer.
-    pub async fn deliver(&self, message: NewMessage, targets: Vec<Target>) -> Result<Vec<Stored>, Refusal> {
-        todo!()
-    }
-    /// Stores several messages into one mailbox, all or none (APPEND, MULTIAPPEND).
-    pub async fn append(
-        &self,
-        mailbox: MailboxId,
-        messages: Vec<(NewMessage, FlagNames)>,
-    ) -> Result<Vec<Stored>, Refusal> {
-        todo!()
-    }
-    /// Changes flags of a first step of `uids` (those that exist). Messages changed after `unchanged_since` are left alone.
-    /// A message whose flags stay the same keeps its modification sequence.
-    pub async fn flags(
-        &self,
-        mailbox: MailboxId,
-        uids: UidSet,
-        change: FlagChange,
-        flags: FlagNames,
-        unchanged_since: Option<ModSeq>,
-    ) -> Result<FlagsChanged, Refusal> {
-        todo!()
-    }
-    /// Copies messages into another mailbox (or the same), flags kept, all or none; copies no bytes.
-    pub async fn copy(&self, from: MailboxId, uids: UidSet, to: MailboxId) -> Result<Copied, Refusal> {
-        todo!()
-    }
-    /// Moves a first step of `uids`; call again with the rest.
-    pub async fn move_messages(
-        &self,
-        from: MailboxId,
-        uids: UidSet,
-        to: MailboxId,
-    ) -> Result<(Copied, Expunged), Refusal> {
-        todo!()
-    }
-    /// Takes out a first step of `uids`, only those with \Deleted if `only_deleted`; call again with the rest.
-    pub async fn expunge(&self, mailbox: MailboxId, uids: UidSet, only_deleted: bool) -> Result<Expunged, Refusal> {
-        todo!()
-    }
-    /// The UIDs in a mailbox as ranges, and the modification sequence they are of: one row per range, so flat in the
-    /// number of messages.
-    pub async fn uids(&self, mailbox: MailboxId) -> Result<(UidSet, ModSeq), Refusal> {
-        todo!()
-    }
-    /// The lowest UID without \Seen, at a flat cost.
-    pub async fn first_unseen(&self, mailbox: MailboxId) -> Result<Option<Uid>, Refusal> {
-        todo!()
-    }
-    /// The small rows of those `uids` that exist, ascending, at most `max`; go on after the last one.
-    pub async fn entries(&self, mailbox: MailboxId, uids: &UidSet, max: usize) -> Result<Vec<Entry>, Refusal> {
-        todo!()
-    }
-    /// As [`Store::entries`], each with its message; stops early when summaries sum up to 64 KiB.
-    pub async fn messages(
-        &self,
-        mailbox: MailboxId,
-        uids: &UidSet,
-        max: usize,
-    ) -> Result<Vec<(Entry, Message)>, Refusal> {
-        todo!()
-    }
-    /// What happened after `since`, in order, at most `max` entries.
-    pub async fn changes(&self, mailbox: MailboxId, since: ModSeq, max: usize) -> Result<Changes, Refusal> {
-        todo!()
-    }
-    /// A reader of a body; it stays readable while the reader lives.
-    pub async fn read(&self, blob: BlobId) -> Result<BodyReader, Refusal> {
-        todo!()
-    }
-
-    // News.
-
-    /// Wakes whenever `mailbox` changes.
-    pub fn watch(&self, mailbox: MailboxId) -> Watch {
-        todo!()
-    }
-}
-
-#[expect(
-    clippy::todo,
-    unused_variables,
-    clippy::unused_async,
-    reason = "the shape that other rooms are written against"
-)]
-impl BodyWriter {
-    /// Takes octets; waits while the disk is behind.
-    pub async fn write(&mut self, octets: &[u8]) -> Result<(), Refusal> {
-        todo!()
-    }
-    /// Octets taken so far.
-    pub fn len(&self) -> u64 {
-        todo!()
-    }
-    /// Whether none came yet.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-    /// The body is whole; what went to the disk is durable when this returns.
-    pub async fn finish(self) -> Result<Body, Refusal> {
-        todo!()
-    }
-}
-
-#[expect(
-    clippy::todo,
-    unused_variables,
-    clippy::unused_async,
-    reason = "the shape that other rooms are written against"
-)]
-impl BodyReader {
-    /// Octets in all.
-    pub fn len(&self) -> u64 {
-        todo!()
-    }
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-    /// The octets from `offset` to the end of the chunk that holds it (at most 64 KiB); empty at the end.
-    pub async fn at(&mut self, offset: u64) -> Result<&[u8], Refusal> {
-        todo!()
-    }
-}
-
-#[expect(
-    clippy::todo,
-    unused_variables,
-    clippy::unused_async,
-    reason = "the shape that other rooms are written against"
-)]
-impl Watch {
-    /// The modification sequence the mailbox has reached, without a look at the disk.
-    pub fn reached(&self) -> ModSeq {
-        todo!()
-    }
-    /// Returns once the mailbox has reached more than `seen`, or is gone.
-    pub async fn beyond(&self, seen: ModSeq) {
-        todo!()
+    /// Figures about the store.
+    pub async fn stats(&self) -> Result<Stats, Refusal> {
+        stats::stats(&self.shared).await
     }
 }

@@ -310,7 +310,7 @@ pub struct FlagNames {
 }
 
 /// Why the store did not do it. Nothing was changed.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// No such account, mailbox, message, domain or alias.
     NotFound,

@@ -1,0 +1,178 @@
+//! A batch: what one commit writes, applied whole or not at all. It starts on a fresh page.
+//!
+//!     0  magic "PgB1"      u32
+//!     4  format version    u16
+//!     6  zero              u16
+//!     8  sequence          u64     one more than the batch before
+//!    16  payload length    u32
+//!    20  CRC before        u32     of the batch before, across segments
+//!    24  CRC-32C           u32     over the segment's number, the header with this field zero, and the payload
+//!    28  zero              u32
+//!    32  payload: records, each a tag; 1 = event (length, bytes), 2 = chunk (see `chunk`)
+
+use super::bytes::{Decoder, Encoder};
+use super::chunk;
+use super::disk::DiskFile;
+use super::segment::{FORMAT_VERSION, PAGE_BYTES};
+use std::io;
+
+const MAGIC: u32 = u32::from_le_bytes(*b"PgB1");
+const HEADER_BYTES: usize = 32;
+/// A payload is never longer; a header that says so is not one.
+const PAYLOAD_BYTES_MAX: u32 = 256 * 1024 * 1024;
+
+const TAG_EVENT: u8 = 1;
+const TAG_CHUNK: u8 = 2;
+
+/// A batch in the making: the header's place is kept free.
+#[derive(Debug)]
+pub(crate) struct Builder {
+    bytes: Vec<u8>,
+    events: usize,
+}
+
+/// A batch as read from a segment.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// Its number.
+    pub(crate) sequence: u64,
+    /// The CRC of the batch before it.
+    pub(crate) crc_before: u32,
+    /// Its CRC.
+    pub(crate) crc: u32,
+    /// Octets on disk, whole pages.
+    pub(crate) padded_bytes: u64,
+    bytes: Vec<u8>,
+}
+
+impl Builder {
+    /// An empty batch.
+    pub(crate) fn new() -> Self {
+        Self { bytes: vec![0; HEADER_BYTES], events: 0 }
+    }
+
+    /// Whether no event is in it.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.events == 0
+    }
+
+    /// Events in it.
+    pub(crate) fn events(&self) -> usize {
+        self.events
+    }
+
+    /// Octets so far.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Adds an event.
+    pub(crate) fn event(&mut self, event: &[u8]) {
+        let mut to = Encoder(std::mem::take(&mut self.bytes));
+        to.0.push(TAG_EVENT);
+        to.bytes(event);
+        self.bytes = to.0;
+        self.events += 1;
+    }
+
+    /// Adds an encoded chunk; says where it lies in the batch.
+    pub(crate) fn chunk(&mut self, chunk: &[u8]) -> u64 {
+        self.bytes.push(TAG_CHUNK);
+        let offset = self.bytes.len() as u64;
+        self.bytes.extend_from_slice(chunk);
+        offset
+    }
+
+    /// Takes back what was added after the batch was `len` long; only chunks may have been.
+    pub(crate) fn cut_chunks(&mut self, len: usize) {
+        self.bytes.truncate(len.max(HEADER_BYTES));
+    }
+
+    /// Fills in the header and pads to whole pages.
+    pub(crate) fn finish(self, segment: u64, sequence: u64, crc_before: u32) -> (Vec<u8>, u32) {
+        seal(self.bytes, segment, sequence, crc_before)
+    }
+}
+
+fn seal(mut bytes: Vec<u8>, segment: u64, sequence: u64, crc_before: u32) -> (Vec<u8>, u32) {
+    let payload = u32::try_from(bytes.len().saturating_sub(HEADER_BYTES)).unwrap_or(u32::MAX);
+    let mut header = Vec::with_capacity(HEADER_BYTES);
+    header.extend_from_slice(&MAGIC.to_le_bytes());
+    header.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+    header.extend_from_slice(&[0; 2]);
+    header.extend_from_slice(&sequence.to_le_bytes());
+    header.extend_from_slice(&payload.to_le_bytes());
+    header.extend_from_slice(&crc_before.to_le_bytes());
+    header.extend_from_slice(&[0; 8]);
+    bytes.splice(..HEADER_BYTES, header);
+    let crc = checksum(segment, &bytes);
+    bytes.splice(24..28, crc.to_le_bytes());
+    let padded = bytes.len().next_multiple_of(PAGE_BYTES as usize);
+    bytes.resize(padded, 0);
+    (bytes, crc)
+}
+
+/// Over a header with a zero CRC field and its payload.
+fn checksum(segment: u64, bytes: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&segment.to_le_bytes()), bytes)
+}
+
+impl Batch {
+    /// Reads the batch at `offset`, which must end by `limit`; nothing when there is no whole one.
+    pub(crate) fn read(file: &dyn DiskFile, segment: u64, offset: u64, limit: u64) -> io::Result<Option<Self>> {
+        let Some(room) = limit.checked_sub(offset).filter(|&room| room >= HEADER_BYTES as u64) else {
+            return Ok(None);
+        };
+        let mut header = [0; HEADER_BYTES];
+        file.read_at(offset, &mut header)?;
+        let Some((length, sequence, crc_before, crc)) = parse(&header) else {
+            return Ok(None);
+        };
+        if u64::from(length) > room - HEADER_BYTES as u64 {
+            return Ok(None);
+        }
+        let mut bytes = vec![0; HEADER_BYTES + length as usize];
+        file.read_at(offset, &mut bytes)?;
+        bytes.splice(24..28, [0; 4]);
+        if checksum(segment, &bytes) != crc {
+            return Ok(None);
+        }
+        let padded_bytes = (bytes.len() as u64).next_multiple_of(PAGE_BYTES);
+        Ok(Some(Self { sequence, crc_before, crc, padded_bytes, bytes }))
+    }
+
+    /// Its events, in order; nothing when its records are out of shape.
+    pub(crate) fn events(&self) -> Option<Vec<&[u8]>> {
+        let mut events = Vec::new();
+        let mut from = Decoder(self.bytes.get(HEADER_BYTES..)?);
+        while !from.is_empty() {
+            match *from.take(1)?.first()? {
+                TAG_EVENT => events.push(from.bytes()?),
+                TAG_CHUNK => {
+                    let header = from.take(chunk::HEADER_BYTES)?.try_into().ok()?;
+                    from.take(chunk::Header::parse(header).ok()?.stored_bytes)?;
+                }
+                _ => return None,
+            }
+        }
+        Some(events)
+    }
+
+    /// The same batch for another segment.
+    pub(crate) fn moved_to(self, segment: u64) -> (Vec<u8>, u32) {
+        seal(self.bytes, segment, self.sequence, self.crc_before)
+    }
+}
+
+fn parse(header: &[u8; HEADER_BYTES]) -> Option<(u32, u64, u32, u32)> {
+    let mut from = Decoder(header);
+    let magic = from.fixed_u32()?;
+    let version = u16::from_le_bytes(from.take(2)?.try_into().ok()?);
+    from.take(2)?;
+    let sequence = from.fixed_u64()?;
+    let length = from.fixed_u32()?;
+    let crc_before = from.fixed_u32()?;
+    let crc = from.fixed_u32()?;
+    (magic == MAGIC && version == FORMAT_VERSION && length <= PAYLOAD_BYTES_MAX)
+        .then_some((length, sequence, crc_before, crc))
+}

@@ -1,0 +1,350 @@
+//! Bodies on their way in. A small one stays in memory and rides in its batch; a larger one goes to a body segment chunk by
+//! chunk while the sender talks, and is durable before the event that names it is written. What an abort or a cut leaves is
+//! dead octets.
+
+use super::chunk;
+use super::disk::{Disk, DiskFile, create_whole};
+use super::log::Numbers;
+use super::rows::{Extent, add_extent};
+use super::segment::{Header, Kind, PAGE_BYTES, Position, file_name};
+use super::{Refusal, Shared, refusal_of};
+use crate::base::Grant;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A body starts with so much memory,
+const BUFFER_BYTES_FIRST: usize = 2 * 1024;
+/// gets so much for the asking,
+const BUFFER_BYTES_SMALL: usize = 8 * 1024;
+/// and so much while the memory budget is roomy.
+const BUFFER_BYTES_MAX: usize = chunk::RAW_BYTES_MAX;
+/// A body segment is flushed whenever so much of it has not been.
+const UNSYNCED_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The body segment that grows, for everybody who streams.
+#[derive(Debug)]
+pub(crate) struct Bodies {
+    disk: Arc<dyn Disk>,
+    numbers: Arc<Numbers>,
+    segment_bytes: u64,
+    current: Mutex<Option<Arc<BodySegment>>>,
+    pub(crate) begun: AtomicU64,
+}
+
+/// A body segment being written, by several streams at once.
+#[derive(Debug)]
+pub(crate) struct BodySegment {
+    number: u64,
+    file: Arc<dyn DiskFile>,
+    /// Where the next chunk goes.
+    end: AtomicU64,
+    /// Writes that have returned.
+    writes: AtomicU64,
+    unsynced_bytes: AtomicU64,
+    /// A sync failed: nothing written and not yet synced in it is to be believed.
+    failed: AtomicBool,
+    /// Writes that are durable; locked while a sync runs, so that those who wait share it.
+    synced: Mutex<u64>,
+}
+
+/// A chunk that was written: where, and which write it was.
+#[derive(Debug)]
+struct Written {
+    segment: Arc<BodySegment>,
+    extent: Extent,
+    write: u64,
+}
+
+impl Bodies {
+    /// Nothing is open until the first large body comes.
+    pub(crate) fn new(disk: Arc<dyn Disk>, numbers: Arc<Numbers>, segment_bytes: u64) -> Self {
+        Self { disk, numbers, segment_bytes, current: Mutex::new(None), begun: AtomicU64::new(0) }
+    }
+
+    /// Writes a chunk of `raw` somewhere; flushes when much has gathered. Blocks.
+    fn append(&self, raw: &[u8], first: bool) -> io::Result<Written> {
+        let mut chunk = Vec::new();
+        chunk::encode(raw, first, &mut chunk);
+        let bytes = chunk.len() as u64;
+        let (segment, offset) = self.reserve(bytes)?;
+        if let Err(error) = segment.file.write_at(offset, &chunk) {
+            self.give_up(&segment);
+            return Err(error);
+        }
+        let write = segment.writes.fetch_add(1, Ordering::AcqRel) + 1;
+        if segment.unsynced_bytes.fetch_add(bytes, Ordering::AcqRel) + bytes >= UNSYNCED_BYTES_MAX {
+            self.sync(&segment, write)?;
+        }
+        let extent = Extent { segment: segment.number, offset, stored_bytes: bytes, raw_bytes: raw.len() as u64 };
+        Ok(Written { segment, extent, write })
+    }
+
+    /// Room for so many octets, in the current segment or in a new one.
+    fn reserve(&self, bytes: u64) -> io::Result<(Arc<BodySegment>, u64)> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = |segment: &Arc<BodySegment>| segment.end.load(Ordering::Acquire) >= self.segment_bytes;
+        let segment = match current.take().filter(|segment| !full(segment)) {
+            Some(segment) => segment,
+            None => {
+                let number = self.numbers.next();
+                let header = Header { kind: Kind::Body, number, predecessor: Position::default() };
+                let file = create_whole(&*self.disk, &file_name(Kind::Body, number), &[(0, &header.page())])?;
+                self.begun.fetch_add(1, Ordering::Relaxed);
+                Arc::new(BodySegment {
+                    number,
+                    file,
+                    end: AtomicU64::new(PAGE_BYTES),
+                    writes: AtomicU64::new(0),
+                    unsynced_bytes: AtomicU64::new(0),
+                    failed: AtomicBool::new(false),
+                    synced: Mutex::new(0),
+                })
+            }
+        };
+        let offset = segment.end.fetch_add(bytes, Ordering::AcqRel);
+        *current = Some(segment.clone());
+        Ok((segment, offset))
+    }
+
+    /// Returns when write number `write` of the segment is durable. Blocks.
+    fn sync(&self, segment: &Arc<BodySegment>, write: u64) -> io::Result<()> {
+        let mut synced = segment.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        if *synced >= write {
+            return Ok(());
+        }
+        if segment.failed.load(Ordering::Acquire) {
+            return Err(io::Error::other("an earlier sync of this segment failed"));
+        }
+        // Every write counted here has returned before the sync begins.
+        let writes = segment.writes.load(Ordering::Acquire);
+        segment.unsynced_bytes.store(0, Ordering::Release);
+        if let Err(error) = segment.file.sync() {
+            segment.failed.store(true, Ordering::Release);
+            self.give_up(segment);
+            return Err(error);
+        }
+        *synced = writes;
+        Ok(())
+    }
+
+    /// What comes next goes into a new segment.
+    fn give_up(&self, segment: &Arc<BodySegment>) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.as_ref().is_some_and(|current| current.number == segment.number) {
+            *current = None;
+        }
+    }
+}
+
+/// Counts bodies that are on their way; the writer waits a moment for them.
+#[derive(Debug)]
+pub(crate) struct InFlight(Arc<Shared>);
+
+impl InFlight {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.in_flight.fetch_add(1, Ordering::AcqRel);
+        Self(shared.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.0.queue.look_again();
+    }
+}
+
+/// How many bodies are on their way.
+pub(crate) fn in_flight(count: &AtomicUsize) -> bool {
+    count.load(Ordering::Acquire) > 0
+}
+
+/// A body while it arrives. Small ones stay in memory, larger ones go to the disk chunk by chunk.
+/// Dropping it aborts; what was written is dead.
+#[derive(Debug)]
+pub struct BodyWriter {
+    shared: Arc<Shared>,
+    buffer: Vec<u8>,
+    grant: Grant,
+    size: u64,
+    extents: Vec<Extent>,
+    /// The last write into each segment that is not known to be durable; at most a few.
+    unsynced: Vec<(Arc<BodySegment>, u64)>,
+    refused: bool,
+    in_flight: Option<InFlight>,
+}
+
+/// A body that has come whole and belongs to no message yet. Dropping it aborts.
+#[derive(Debug)]
+pub struct Body {
+    pub(crate) size: u64,
+    pub(crate) content: Content,
+    /// Held until its message is stored.
+    #[expect(dead_code, reason = "dropping it gives the memory back")]
+    grant: Grant,
+    pub(crate) in_flight: Option<InFlight>,
+}
+
+/// Where a body is.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// Encoded chunk, or nothing for an empty body.
+    Memory(Vec<u8>),
+    /// In body segments, durable.
+    Disk(Vec<Extent>),
+}
+
+impl BodyWriter {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        Self {
+            buffer: Vec::new(),
+            grant: Grant::none(&shared.budget),
+            size: 0,
+            extents: Vec::new(),
+            unsynced: Vec::new(),
+            refused: false,
+            in_flight: Some(InFlight::new(shared)),
+            shared: shared.clone(),
+        }
+    }
+
+    /// Takes octets; waits while the disk is behind. After a refusal every later call is refused.
+    pub async fn write(&mut self, mut octets: &[u8]) -> Result<(), Refusal> {
+        if self.refused {
+            return Err(Refusal::Unavailable);
+        }
+        while !octets.is_empty() {
+            if self.buffer.len() == self.buffer.capacity() && !self.grow()? {
+                self.spill().await?;
+            }
+            let room = self.buffer.capacity() - self.buffer.len();
+            let (now, later) = octets.split_at(room.min(octets.len()));
+            self.buffer.extend_from_slice(now);
+            self.size += now.len() as u64;
+            octets = later;
+        }
+        Ok(())
+    }
+
+    /// More room in the buffer; false when it is to be written out first.
+    fn grow(&mut self) -> Result<bool, Refusal> {
+        let capacity = self.buffer.capacity();
+        let wanted = (capacity * 2).max(BUFFER_BYTES_FIRST);
+        let may = wanted <= BUFFER_BYTES_SMALL || (wanted <= BUFFER_BYTES_MAX && self.shared.budget.is_roomy());
+        if !may {
+            return Ok(false);
+        }
+        if !self.grant.resize(wanted) {
+            self.refused = capacity == 0;
+            return if capacity == 0 { Err(Refusal::NoMemory) } else { Ok(false) };
+        }
+        self.buffer.reserve_exact(wanted - self.buffer.len());
+        Ok(true)
+    }
+
+    /// Writes the buffer out as one chunk.
+    async fn spill(&mut self) -> Result<(), Refusal> {
+        let raw = std::mem::take(&mut self.buffer);
+        let shared = self.shared.clone();
+        let first = self.extents.is_empty();
+        let done = self.shared.workers.run(move || {
+            let written = shared.bodies.append(&raw, first);
+            (raw, written)
+        });
+        match done.await {
+            Some((mut raw, Ok(written))) => {
+                raw.clear();
+                self.buffer = raw;
+                add_extent(&mut self.extents, written.extent);
+                self.unsynced.retain(|(segment, _)| segment.number != written.segment.number);
+                self.unsynced.push((written.segment, written.write));
+                Ok(())
+            }
+            Some((_, Err(error))) => Err(self.refuse(&error)),
+            None => Err(self.refuse(&io::Error::other("the worker is gone"))),
+        }
+    }
+
+    fn refuse(&mut self, error: &io::Error) -> Refusal {
+        log::error!("writing a body: {error}");
+        self.refused = true;
+        refusal_of(error)
+    }
+
+    /// Octets taken so far.
+    pub fn len(&self) -> u64 {
+        self.size
+    }
+
+    /// Whether none came yet.
+    pub fn is_empty(&self) -> bool {
+        self.size == 0
+    }
+
+    /// The body is whole; what went to the disk is durable when this returns.
+    pub async fn finish(mut self) -> Result<Body, Refusal> {
+        if self.refused {
+            return Err(Refusal::Unavailable);
+        }
+        // Small bodies wait in memory for their batch, unless memory is scarce.
+        let stays =
+            self.extents.is_empty() && (self.buffer.len() <= BUFFER_BYTES_FIRST || self.shared.budget.is_roomy());
+        if !stays && !self.buffer.is_empty() {
+            self.spill().await?;
+        }
+        let content = if stays { self.in_memory().await? } else { self.on_disk().await? };
+        Ok(Body { size: self.size, content, grant: self.grant, in_flight: self.in_flight })
+    }
+
+    async fn in_memory(&mut self) -> Result<Content, Refusal> {
+        let raw = std::mem::take(&mut self.buffer);
+        let encode = move || {
+            let mut chunk = Vec::new();
+            if !raw.is_empty() {
+                chunk::encode(&raw, true, &mut chunk);
+            }
+            chunk
+        };
+        // A few KiB are compressed sooner than handed over.
+        let chunk =
+            if self.size <= BUFFER_BYTES_SMALL as u64 { Some(encode()) } else { self.shared.workers.run(encode).await };
+        let chunk = chunk.ok_or(Refusal::Unavailable)?;
+        // Smaller than before, so it fits.
+        let _ = self.grant.resize(chunk.capacity().min(self.grant.bytes()));
+        Ok(Content::Memory(chunk))
+    }
+
+    async fn on_disk(&mut self) -> Result<Content, Refusal> {
+        self.buffer = Vec::new();
+        let _ = self.grant.resize(0);
+        let unsynced = std::mem::take(&mut self.unsynced);
+        let shared = self.shared.clone();
+        let sync = move || unsynced.iter().try_for_each(|(segment, write)| shared.bodies.sync(segment, *write));
+        match self.shared.workers.run(sync).await {
+            Some(Ok(())) => Ok(Content::Disk(std::mem::take(&mut self.extents))),
+            Some(Err(error)) => Err(self.refuse(&error)),
+            None => Err(self.refuse(&io::Error::other("the worker is gone"))),
+        }
+    }
+}
+
+impl Body {
+    /// Octets in it.
+    pub fn len(&self) -> u64 {
+        self.size
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.size == 0
+    }
+
+    /// Octets that it will take in its batch.
+    pub(crate) fn batch_bytes(&self) -> usize {
+        match &self.content {
+            Content::Memory(chunk) => chunk.len(),
+            Content::Disk(_) => 0,
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The writer's end of the log: puts batches into commit segments, whole and durable, or not at all.
+//!
+//! | step                                     | a cut here leaves                       | who cleans up                     |
+//! |------------------------------------------|-----------------------------------------|-----------------------------------|
+//! | batch and zeros behind it are written    | a torn or an unsynced last batch        | the next start ignores or moves it |
+//! | the segment is synced                    | the batch, acknowledged or not          | nobody needs to                   |
+//! | a new segment: temporary file, synced    | `*.tmp`                                 | the next start removes it         |
+//! | ... renamed, folder synced               | a segment whose header ends the one before | nobody needs to                |
+//!
+//! After a failed write or sync nothing is known about the pages it touched: the log goes on in a new segment, whose header
+//! says that the one before ends where the last acknowledged batch did.
+
+use super::apply::Place;
+use super::batch::Builder;
+use super::disk::{Disk, DiskFile, create_whole};
+use super::segment::{Header, Kind, PAGE_BYTES, Position, file_name};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Zeros are written so far ahead of the batches, so that a commit overwrites and the file system has nothing to note.
+const WINDOW_BYTES: u64 = 256 * 1024;
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+
+/// Gives out segments' numbers: each once, for commit and body segments together.
+#[derive(Debug)]
+pub(crate) struct Numbers(AtomicU64);
+
+impl Numbers {
+    /// Starts above every number in use.
+    pub(crate) fn after(highest: u64) -> Self {
+        Self(AtomicU64::new(highest + 1))
+    }
+
+    /// The next number.
+    pub(crate) fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// The log, for the one thread that writes it.
+#[derive(Debug)]
+pub(crate) struct Log {
+    disk: Arc<dyn Disk>,
+    numbers: Arc<Numbers>,
+    segment_bytes: u64,
+    /// Nothing at the start and after a failure.
+    current: Option<Current>,
+    last: Position,
+    /// The number given to the segment that the next batch will begin.
+    planned: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Current {
+    number: u64,
+    file: Arc<dyn DiskFile>,
+    end: u64,
+    zeros_to: u64,
+}
+
+impl Log {
+    /// Goes on after `last`, in a new segment.
+    pub(crate) fn new(disk: Arc<dyn Disk>, numbers: Arc<Numbers>, segment_bytes: u64, last: Position) -> Self {
+        Self { disk, numbers, segment_bytes, current: None, last, planned: None }
+    }
+
+    /// Goes on in a segment that has just been begun and ends at `last`.
+    pub(crate) fn go_on(&mut self, file: Arc<dyn DiskFile>, last: Position) {
+        let zeros_to = last.end + WINDOW_BYTES;
+        self.current = Some(Current { number: last.segment, file, end: last.end, zeros_to });
+        self.last = last;
+    }
+
+    /// The last batch that is durable.
+    pub(crate) fn last(&self) -> Position {
+        self.last
+    }
+
+    /// Where the next batch will begin.
+    pub(crate) fn place(&mut self) -> Place {
+        if let Some(current) = self.current.as_ref().filter(|current| current.end < self.segment_bytes) {
+            return Place { segment: current.number, offset: current.end };
+        }
+        let segment = *self.planned.get_or_insert_with(|| self.numbers.next());
+        Place { segment, offset: PAGE_BYTES }
+    }
+
+    /// The batch as it will be written at `place` after `last`, and where the log will stand then.
+    pub(crate) fn seal(batch: Builder, place: Place, last: Position) -> (Vec<u8>, Position) {
+        let sequence = last.sequence + 1;
+        let (bytes, crc) = batch.finish(place.segment, sequence, last.crc);
+        let end = place.offset + bytes.len() as u64;
+        (bytes, Position { segment: place.segment, end, sequence, crc })
+    }
+
+    /// Writes a sealed batch and returns when it is durable.
+    pub(crate) fn append(&mut self, bytes: &[u8], position: Position) -> io::Result<()> {
+        let done = if self.planned.take().is_some() {
+            self.begin_segment(bytes, position)
+        } else {
+            self.overwrite(bytes, position)
+        };
+        match done {
+            Ok(()) => {
+                self.last = position;
+                Ok(())
+            }
+            Err(error) => {
+                self.current = None;
+                Err(error)
+            }
+        }
+    }
+
+    fn begin_segment(&mut self, bytes: &[u8], position: Position) -> io::Result<()> {
+        self.leave();
+        let number = position.segment;
+        let header = Header { kind: Kind::Commit, number, predecessor: self.last };
+        let file = begin(&*self.disk, &header, bytes)?;
+        self.current = Some(Current { number, file, end: position.end, zeros_to: position.end + WINDOW_BYTES });
+        Ok(())
+    }
+
+    fn overwrite(&mut self, bytes: &[u8], position: Position) -> io::Result<()> {
+        let current = self.current.as_mut().ok_or_else(|| io::Error::other("no segment"))?;
+        current.file.write_at(current.end, bytes)?;
+        if position.end > current.zeros_to {
+            write_zeros(&*current.file, position.end)?;
+            current.zeros_to = position.end + WINDOW_BYTES;
+        }
+        current.file.sync()?;
+        current.end = position.end;
+        Ok(())
+    }
+
+    /// Gives the zeros behind the last batch back; nothing that was acknowledged is touched.
+    pub(crate) fn leave(&mut self) {
+        if let Some(current) = self.current.take()
+            && let Err(error) = current.file.truncate(current.end)
+        {
+            log::warn!("leaving a log segment: {error}");
+        }
+    }
+}
+
+/// Makes a commit segment that holds one batch, durable when this returns.
+pub(crate) fn begin(disk: &dyn Disk, header: &Header, batch: &[u8]) -> io::Result<Arc<dyn DiskFile>> {
+    let end = PAGE_BYTES + batch.len() as u64;
+    let page = header.page();
+    let mut parts: Vec<(u64, &[u8])> = vec![(0, &page), (PAGE_BYTES, batch)];
+    parts.extend((0..WINDOW_BYTES / ZEROS.len() as u64).map(|n| (end + n * ZEROS.len() as u64, &ZEROS[..])));
+    create_whole(disk, &file_name(Kind::Commit, header.number), &parts)
+}
+
+fn write_zeros(file: &dyn DiskFile, from: u64) -> io::Result<()> {
+    (0..WINDOW_BYTES / ZEROS.len() as u64).try_for_each(|n| file.write_at(from + n * ZEROS.len() as u64, &ZEROS))
+}

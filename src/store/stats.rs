@@ -1,0 +1,67 @@
+//! Figures about the store, for `pigeon status` and for tests.
+
+use super::query;
+use super::rows;
+use super::{Refusal, Shared};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+/// What the store holds, and what it did since it was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Octets written to the disk, index included.
+    pub written_bytes: u64,
+    /// Octets read from the disk.
+    pub read_bytes: u64,
+    /// Reads from the disk.
+    pub reads: u64,
+    /// Syncs.
+    pub syncs: u64,
+    /// Batches committed.
+    pub batches: u64,
+    /// Rows of the index read.
+    pub rows_read: u64,
+    /// Rows of the index written or removed.
+    pub rows_written: u64,
+    /// Segments of the log.
+    pub segments: u64,
+    /// Octets of bodies that messages need, as stored.
+    pub live_bytes: u64,
+    /// Octets of bodies that nobody needs any more.
+    pub dead_bytes: u64,
+    /// Octets of the index's file.
+    pub index_bytes: u64,
+    /// Accounts.
+    pub accounts: u64,
+    /// Messages; copies count once.
+    pub messages: u64,
+    /// Why nothing can be written at the moment.
+    pub read_only: Option<String>,
+}
+
+pub(crate) async fn stats(shared: &Arc<Shared>) -> Result<Stats, Refusal> {
+    let of_shared = shared.clone();
+    shared
+        .query(move |rx| {
+            let state = query::state(rx)?;
+            let (live_bytes, dead_bytes) = rows::segment_totals(rx)?;
+            let (meter, index) = (&of_shared.meter, &of_shared.index);
+            Ok(Stats {
+                written_bytes: meter.written_bytes.load(Ordering::Relaxed),
+                read_bytes: meter.read_bytes.load(Ordering::Relaxed),
+                reads: meter.reads.load(Ordering::Relaxed),
+                syncs: meter.syncs.load(Ordering::Relaxed),
+                batches: of_shared.batches.load(Ordering::Relaxed),
+                rows_read: index.rows.read.load(Ordering::Relaxed),
+                rows_written: index.rows.written.load(Ordering::Relaxed),
+                segments: of_shared.disk.list("log").map_or(0, |names| names.len() as u64),
+                live_bytes,
+                dead_bytes,
+                index_bytes: index.bytes(),
+                accounts: state.accounts,
+                messages: state.messages,
+                read_only: of_shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            })
+        })
+        .await
+}

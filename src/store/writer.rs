@@ -1,0 +1,289 @@
+//! The one thread that changes the store. It takes whoever waits, decides them one after another in one transaction of the
+//! index, writes their events as one batch, syncs, commits the index without a sync of its own, tells the news, answers.
+//!
+//! | step                          | a cut here leaves                       | what the next start finds            |
+//! |-------------------------------|-----------------------------------------|--------------------------------------|
+//! | decided, in the transaction   | nothing                                 | nothing: nobody was answered         |
+//! | batch written                 | perhaps a whole batch, unsynced         | it counts if it is whole             |
+//! | batch synced                  | the batch                               | it is applied again                  |
+//! | index committed, not durable  | the batch                               | the same                             |
+//! | answered                      | the batch                               | the same                             |
+//! | checkpoint                    | an index before or after, never between | replay goes on from either           |
+
+use super::Shared;
+use super::apply::{News, Place};
+use super::batch::Builder;
+use super::body::in_flight;
+use super::decide::Step;
+use super::event::Event;
+use super::index::{IndexError, Read, T, Tx, key_u32, uid_of_key};
+use super::log::Log;
+use super::queue::{Answer, Request, Work};
+use super::recover;
+use super::segment::Position;
+use super::{MailboxId, Refusal, refusal_of};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+/// A checkpoint comes after so many octets of batches since the last,
+const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
+/// or so many commits: together they bound what a start replays.
+const CHECKPOINT_COMMITS: u64 = 1_000;
+/// The thread's stack. redb recurses only as deep as its trees are high.
+const STACK_BYTES: usize = 512 * 1024;
+
+/// The writer's own things.
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    log: Log,
+    gather: Duration,
+    commits: u64,
+    bytes: u64,
+}
+
+/// What became of a batch before it was answered.
+struct Decided {
+    answers: Vec<Answer>,
+    news: News,
+    broken: Option<IndexError>,
+}
+
+/// Why a batch was not committed.
+enum Failure {
+    Log(io::Error),
+    Index(IndexError),
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(crate) fn start(shared: Arc<Shared>, log: Log, gather: Duration) -> io::Result<std::thread::JoinHandle<()>> {
+        let writer = Self { shared, log, gather, commits: 0, bytes: 0 };
+        std::thread::Builder::new().name("store".into()).stack_size(STACK_BYTES).spawn(move || writer.run())
+    }
+
+    fn run(mut self) {
+        loop {
+            let shared = self.shared.clone();
+            let chores = self.is_checkpoint_due() || shared.doomed.load(Ordering::Acquire);
+            match shared.queue.take(self.gather, &|| in_flight(&shared.in_flight), chores) {
+                Work::Batch(requests) => self.batch(requests),
+                Work::Chores => self.chores(),
+                Work::Reopen => {
+                    self.reopen();
+                    shared.queue.reopened();
+                }
+                Work::Close => break,
+            }
+            if self.is_checkpoint_overdue() {
+                self.checkpoint();
+            }
+        }
+        self.close();
+    }
+
+    /// Decides, writes, commits and answers a batch.
+    fn batch(&mut self, requests: Vec<Request>) {
+        let riders = self.riders();
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.commit(requests, &riders)));
+        let Ok((decided, outcome)) = outcome else {
+            // The answers are gone with it, which those who wait for them see.
+            log::error!("the store's writer panicked; opening the index again");
+            self.reopen();
+            return;
+        };
+        let answer = match outcome {
+            Ok(()) => {
+                self.shared.watched.publish(&decided.news);
+                Ok(())
+            }
+            Err(refusal) => {
+                self.keep_riders(riders);
+                Err(refusal)
+            }
+        };
+        for tell in decided.answers {
+            tell(answer.clone());
+        }
+    }
+
+    fn commit(&mut self, requests: Vec<Request>, riders: &[(MailboxId, super::Uid)]) -> (Decided, Result<(), Refusal>) {
+        let mut decided = Decided { answers: Vec::new(), news: News::default(), broken: None };
+        let shared = self.shared.clone();
+        let (place, last) = (self.log.place(), self.log.last());
+        let now_unix_s = shared.clock.unix_s();
+        let mut synced = None;
+        let done = {
+            let (decided, log, synced) = (&mut decided, &mut self.log, &mut synced);
+            let decide = |tx: &mut Tx<'_>| {
+                let mut batch = Builder::new();
+                decide_all(tx, &mut batch, (place, now_unix_s), requests, riders, decided)?;
+                if batch.is_empty() {
+                    return Ok(None);
+                }
+                let (bytes, position) = Log::seal(batch, place, last);
+                let state = tx.state()?;
+                state.position = position;
+                shared.doomed.store(state.doomed > 0, Ordering::Release);
+                Ok(Some((bytes, position)))
+            };
+            let write = |sealed: Option<(Vec<u8>, Position)>| {
+                let Some((bytes, position)) = sealed else {
+                    return Ok(None);
+                };
+                match log.append(&bytes, position) {
+                    Ok(()) => *synced = Some(Ok((bytes.len() as u64, position))),
+                    Err(error) => *synced = Some(Err(error)),
+                }
+                Ok(matches!(synced, Some(Ok(_))).then_some(()))
+            };
+            self.shared.index.write_then(false, decide, write)
+        };
+        let outcome = match (done, synced) {
+            // It is in the log and synced: the answer is yes, whatever the index says.
+            (done, Some(Ok((bytes, _)))) => {
+                self.went_well(bytes);
+                if let Err(error) = done {
+                    log::error!("committing the index: {error}; opening it again");
+                    self.reopen();
+                }
+                Ok(())
+            }
+            (_, Some(Err(error))) => Err(self.failed(Failure::Log(error))),
+            (Ok(_), None) => Ok(()),
+            (Err(error), None) => Err(self.failed(Failure::Index(decided.broken.take().unwrap_or(error)))),
+        };
+        (decided, outcome)
+    }
+
+    fn went_well(&mut self, bytes: u64) {
+        self.commits += 1;
+        self.bytes += bytes;
+        self.shared.batches.fetch_add(1, Ordering::Relaxed);
+        *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn failed(&mut self, failure: Failure) -> Refusal {
+        match failure {
+            Failure::Log(error) => {
+                log::error!("writing the log: {error}; going on in a new segment");
+                *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some(format!("the last write to the log failed: {error}"));
+                refusal_of(&error)
+            }
+            Failure::Index(error) => {
+                log::error!("deciding a batch: {error}");
+                if !matches!(error, IndexError::Damaged(_)) {
+                    self.reopen();
+                }
+                Refusal::Unavailable
+            }
+        }
+    }
+
+    /// Opens the index again and applies what it has not seen.
+    fn reopen(&mut self) {
+        let shared = &self.shared;
+        let last = self.log.last();
+        let again = shared.index.reopen().map_err(recover::RecoverError::from);
+        let again = again.and_then(|()| recover::catch_up(&*shared.disk, &shared.index, last));
+        if let Err(error) = again {
+            log::error!("opening the index again: {error}");
+            *shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("no index: {error}"));
+        }
+    }
+
+    fn is_checkpoint_due(&self) -> bool {
+        self.commits >= CHECKPOINT_COMMITS || self.bytes >= CHECKPOINT_BYTES
+    }
+
+    /// While requests never end, a checkpoint does not wait for a pause any longer.
+    fn is_checkpoint_overdue(&self) -> bool {
+        self.commits >= CHECKPOINT_COMMITS + CHECKPOINT_COMMITS / 10
+            || self.bytes >= CHECKPOINT_BYTES + CHECKPOINT_BYTES / 10
+    }
+
+    fn checkpoint(&mut self) {
+        self.commits = 0;
+        self.bytes = 0;
+        if let Err(error) = self.shared.index.write(true, |_| Ok(())) {
+            log::error!("making the index durable: {error}; opening it again");
+            self.reopen();
+        }
+    }
+
+    /// What nobody waits for: a checkpoint, or a step of removing what deleted mailboxes held.
+    fn chores(&mut self) {
+        if self.is_checkpoint_due() {
+            self.checkpoint();
+            return;
+        }
+        let purge = |step: &mut Step<'_, '_>| {
+            let mut doomed = None;
+            step.tx.scan(T::Doomed, &key_u32(0), &key_u32(u32::MAX), true, &mut |key, _| {
+                doomed = uid_of_key(key).map(|id| MailboxId(id.0));
+                Ok(false)
+            })?;
+            match doomed {
+                Some(mailbox) => step.happen(&Event::Purged { mailbox }),
+                None => Ok(()),
+            }
+        };
+        let (request, answered) = super::decide::request(0, false, purge);
+        self.batch(vec![request]);
+        if !matches!(answered.try_recv(), Ok(Ok(()))) {
+            // The next change or the next start tries again.
+            self.shared.doomed.store(false, Ordering::Release);
+        }
+    }
+
+    fn riders(&self) -> Vec<(MailboxId, super::Uid)> {
+        let mut riders = self.shared.riders.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *riders).into_iter().collect()
+    }
+
+    fn keep_riders(&self, riders: Vec<(MailboxId, super::Uid)>) {
+        let mut waiting = self.shared.riders.lock().unwrap_or_else(PoisonError::into_inner);
+        for (mailbox, uid) in riders {
+            let at = waiting.entry(mailbox).or_insert(uid);
+            *at = uid.max(*at);
+        }
+    }
+
+    fn close(&mut self) {
+        if !self.shared.riders.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            self.batch(Vec::new());
+        }
+        if self.commits > 0 {
+            self.checkpoint();
+        }
+        self.log.leave();
+        self.shared.index.close();
+        drop(self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// Decides riders, then requests, one after another.
+fn decide_all(
+    tx: &mut Tx<'_>,
+    batch: &mut Builder,
+    (place, now_unix_s): (Place, i64),
+    requests: Vec<Request>,
+    riders: &[(MailboxId, super::Uid)],
+    decided: &mut Decided,
+) -> Result<(), IndexError> {
+    let mut step = Step { tx, batch, place, news: &mut decided.news, now_unix_s, broken: None };
+    for (mailbox, uid) in riders {
+        // A failure is kept in the step.
+        drop(step.happen(&Event::RecentShown { mailbox: *mailbox, uid: *uid }));
+    }
+    for request in requests {
+        decided.answers.push((request.decide)(&mut step));
+    }
+    match step.broken.take() {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
