@@ -43,6 +43,22 @@ pub struct Context {
 }
 
 /// Serves one connection to its end; on a port with implicit TLS the handshake is done already.
-pub async fn serve(wire: Wire, context: Context) {
-    session::Session::new(wire, context).run().await;
+pub fn serve(wire: Wire, context: Context) -> impl Future<Output = ()> + Send {
+    // No async function: its future would hold the arguments beside the session.
+    session::Session::new(wire, context).run()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn future_bytes<F: Future>(_: impl FnOnce(Wire, Context) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_session_that_waits_is_small() {
+        let bytes = future_bytes(serve);
+        assert!(bytes <= 1_280, "{bytes} octets");
+    }
 }

@@ -66,12 +66,15 @@ impl Session {
     }
 
     /// From the greeting to the end.
-    pub(super) async fn run(mut self) {
-        let Last(words) = self.dialogue().await;
-        if let Some(words) = words {
-            self.wire.put(words.print(&self.context.hostname).as_bytes());
+    #[expect(clippy::manual_async_fn, reason = "an async function's future would hold the session twice")]
+    pub(super) fn run(mut self) -> impl Future<Output = ()> + Send {
+        async move {
+            let Last(words) = self.dialogue().await;
+            if let Some(words) = words {
+                self.wire.put(words.print(&self.context.hostname).as_bytes());
+            }
+            Box::pin(self.wire.close()).await;
         }
-        Box::pin(self.wire.close()).await;
     }
 
     async fn dialogue(&mut self) -> Last {
