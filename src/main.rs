@@ -1,2 +1,5 @@
 //! The program: arguments to exit code.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    pigeon::cli::main()
+}

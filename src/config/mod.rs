@@ -130,7 +130,8 @@ impl Listen {
         Service::ALL.into_iter().flat_map(|service| self.of(service).iter().map(move |&address| (service, address)))
     }
 
-    fn set(&mut self, service: Service, addresses: Vec<SocketAddr>) {
+    /// Makes `service` listen on these; on none: not served.
+    pub fn set(&mut self, service: Service, addresses: Vec<SocketAddr>) {
         if let Some(place) = self.0.get_mut(service.index()) {
             *place = addresses;
         }

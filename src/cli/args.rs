@@ -1,0 +1,221 @@
+//! The shape of the command line, and its help.
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// A mail server for a board: SMTP, IMAP and POP3 in a few MiB.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = EXAMPLES)]
+pub(super) struct Args {
+    /// The configuration [default: ./pigeon-data/pigeon.toml if it is there, else /etc/pigeon/pigeon.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(super) verb: Verb,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  pigeon up                                    try it: a server in ./pigeon-data, nothing to configure
+  pigeon check                                 look at the configuration and this machine
+  pigeon user add alice@example.org            add an account; asks for its password
+  pigeon serve --config /etc/pigeon/pigeon.toml
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 75 try again later.";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Set up everything in ./pigeon-data, print settings for a mail program, and serve
+    #[command(after_help = "\
+Makes ./pigeon-data with a configuration, a local certificate authority and the account me@localhost,
+prints its password and what to type into a mail program, and serves on this machine alone, on ports that
+need no privileges. A second `pigeon up` keeps everything. Stop it with Ctrl-C.
+
+Examples:
+  pigeon up
+  pigeon user add you@localhost                in another terminal")]
+    Up,
+
+    /// Serve as configured, in the foreground
+    #[command(after_help = "\
+Reads /etc/pigeon/pigeon.toml unless --config names another file; creates the data directory and an empty
+store if there is none. SIGHUP reads certificate and configuration again, SIGTERM ends within 5 seconds.
+
+Examples:
+  pigeon serve
+  pigeon serve --config ./pigeon-data/pigeon.toml")]
+    Serve,
+
+    /// Look for problems in the configuration and on this machine, all at once
+    #[command(after_help = "\
+Every problem is told with its place and its remedy. The exit code is 1 if the server would not start or
+not work; warnings alone leave it 0.
+
+Examples:
+  pigeon check
+  pigeon check --config pigeon.toml --json")]
+    Check {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Add, list or remove the domains that mail is taken for
+    Domain {
+        #[command(subcommand)]
+        order: DomainOrder,
+    },
+
+    /// Add, list, change or remove accounts
+    User {
+        #[command(subcommand)]
+        order: UserOrder,
+    },
+
+    /// Add, list or remove aliases: addresses whose mail goes to accounts
+    Alias {
+        #[command(subcommand)]
+        order: AliasOrder,
+    },
+
+    /// Show what the server serves, holds and spends
+    #[command(after_help = "\
+Examples:
+  pigeon status
+  pigeon status --json | jq .server.memory.resident_bytes")]
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DomainOrder {
+    /// Take mail for a further domain
+    #[command(after_help = "Example:\n  pigeon domain add example.org")]
+    Add {
+        /// The domain
+        #[arg(value_name = "DOMAIN")]
+        domain: String,
+    },
+    /// Print the domains that mail is taken for
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take no more mail for a domain; it must have neither accounts nor aliases
+    #[command(after_help = "Example:\n  pigeon domain remove example.org")]
+    Remove {
+        /// The domain
+        #[arg(value_name = "DOMAIN")]
+        domain: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum UserOrder {
+    /// Add an account, and its domain if that is new
+    #[command(after_help = "\
+Examples:
+  pigeon user add alice@example.org
+  printf '%s\\n' \"$PASSWORD\" | pigeon user add alice@example.org --password-stdin")]
+    Add {
+        /// The account's address, which is also its login name
+        #[arg(value_name = "ADDRESS")]
+        address: String,
+        /// Read the password from one line of standard input, instead of asking for it
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Print the accounts, with what they hold
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give an account a new password; its sessions end
+    #[command(after_help = "\
+Examples:
+  pigeon user password alice@example.org
+  printf '%s\\n' \"$PASSWORD\" | pigeon user password alice@example.org --password-stdin")]
+    Password {
+        /// The account's address
+        #[arg(value_name = "ADDRESS")]
+        address: String,
+        /// Read the password from one line of standard input, instead of asking for it
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Remove an account with all its mail
+    #[command(after_help = "Example:\n  pigeon user remove alice@example.org")]
+    Remove {
+        /// The account's address
+        #[arg(value_name = "ADDRESS")]
+        address: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AliasOrder {
+    /// Send the mail of an address to accounts
+    #[command(after_help = "\
+Examples:
+  pigeon alias add team@example.org alice@example.org bob@example.org
+  pigeon alias add @example.org alice@example.org          whatever else comes to the domain")]
+    Add {
+        /// NAME@DOMAIN, or @DOMAIN for whatever else comes to the domain
+        #[arg(value_name = "ADDRESS")]
+        address: String,
+        /// Where its mail goes
+        #[arg(value_name = "TARGET", required = true)]
+        targets: Vec<String>,
+    },
+    /// Print the aliases with their targets
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove an alias
+    #[command(after_help = "Example:\n  pigeon alias remove team@example.org")]
+    Remove {
+        /// NAME@DOMAIN, or @DOMAIN
+        #[arg(value_name = "ADDRESS")]
+        address: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_shape_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_configuration_stands_before_or_after_the_verb() {
+        for line in [
+            ["pigeon", "--config", "a.toml", "domain", "list"],
+            ["pigeon", "domain", "--config", "a.toml", "list"],
+            ["pigeon", "domain", "list", "--config", "a.toml"],
+        ] {
+            assert_eq!(Args::parse_from(line).config, Some(PathBuf::from("a.toml")));
+        }
+    }
+
+    #[test]
+    fn help_lines_fit_a_terminal() {
+        fn check(command: &mut clap::Command) {
+            let help = command.render_long_help().to_string();
+            assert!(help.lines().all(|line| line.chars().count() <= 110), "{help}");
+            command.get_subcommands_mut().for_each(check);
+        }
+        check(&mut Args::command());
+    }
+}

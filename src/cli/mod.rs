@@ -1,0 +1,60 @@
+//! The command line: a verb and its arguments to an exit code. 0 done, 1 failed, 2 wrong usage, 75 try again later.
+
+mod args;
+pub mod check;
+mod file;
+mod machine;
+mod manage;
+mod output;
+mod password;
+mod status;
+mod up;
+
+use crate::serve;
+use args::{Args, Verb};
+use clap::Parser;
+use output::Failure;
+use std::process::ExitCode;
+
+/// Reads the arguments, does what they say.
+pub fn main() -> ExitCode {
+    serve::tune_allocator();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(usage) => {
+            // Help and version come this way too, and are no failure.
+            drop(usage.print());
+            return ExitCode::from(if usage.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(args: Args) -> Result<(), Failure> {
+    let config = args.config.as_deref();
+    match args.verb {
+        Verb::Up => up::run(config),
+        Verb::Serve => serve_as_configured(config),
+        Verb::Check { json } => machine::check(config, json),
+        Verb::Domain { order } => manage::domain(config, order),
+        Verb::User { order } => manage::user(config, order),
+        Verb::Alias { order } => manage::alias(config, order),
+        Verb::Status { json } => status::run(config, json),
+    }
+}
+
+fn serve_as_configured(config: Option<&std::path::Path>) -> Result<(), Failure> {
+    serve::start_log();
+    let file = file::of_server(config);
+    let parsed = file::load(&file)?;
+    let setup = serve::Setup { config: parsed.config, file: Some(file) };
+    let ready = |ready: &serve::Ready| {
+        for (service, address) in &ready.services {
+            log::info!("listening service={} address={address}", service.name());
+        }
+    };
+    Ok(serve::run(setup, |_| Ok(()), ready)?)
+}
