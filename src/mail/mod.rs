@@ -18,7 +18,7 @@ mod transfer;
 mod words;
 
 pub use address::{ADDRESS_BYTES_MAX, Address, AddressError, DOMAIN_BYTES_MAX, LOCAL_BYTES_MAX};
-pub use charset::{Charset, charset_names, decode_key};
+pub use charset::{Charset, charset_names, decode_key, knows_charset};
 pub use date::{
     day, parse_imap_date, parse_imap_date_time, parse_message_date, print_imap_date_time, print_message_date,
 };

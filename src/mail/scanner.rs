@@ -94,6 +94,9 @@ struct Open {
     header_start: u64,
     body_start: u64,
     lines_at_body: u64,
+    /// Where what is inside ends so far: a header's last line end is the header's, even before a delimiter.
+    inside_end: u64,
+    lines_at_inside_end: u64,
     /// Packed.
     fields: Vec<u8>,
     /// Of a message: its envelope, packed.
@@ -124,6 +127,8 @@ impl Open {
             header_start,
             body_start: header_start,
             lines_at_body: 0,
+            inside_end: 0,
+            lines_at_inside_end: 0,
             fields: Vec::new(),
             envelope: Vec::new(),
             inner_envelope: Vec::new(),
@@ -449,8 +454,10 @@ impl Scanner {
 
     /// Writes a part that has ended.
     fn close(&mut self, open: Open, end: u64, lines: u64) {
+        let (end, lines) = (end, lines).max((open.body_start, open.lines_at_body));
+        let (end, lines) = (end, lines).max((open.inside_end, open.lines_at_inside_end));
         let body_octets = end.saturating_sub(open.body_start);
-        let body_lines = if body_octets == 0 { 0 } else { lines.saturating_sub(open.lines_at_body) };
+        let body_lines = lines.saturating_sub(open.lines_at_body);
         let header = Span { offset: open.header_start, octets: open.body_start.saturating_sub(open.header_start) };
         let shape = match open.inside {
             Inside::Leaf => LEAF,
@@ -469,6 +476,7 @@ impl Scanner {
         self.records.extend_from_slice(&open.fields);
         self.records.extend_from_slice(&open.inner_envelope);
         if let Some(parent) = self.open.last_mut() {
+            (parent.inside_end, parent.lines_at_inside_end) = (end, lines);
             match &mut parent.inside {
                 Inside::Message => parent.inner_envelope = open.envelope,
                 Inside::Multipart { parts, .. } => *parts += 1,
