@@ -20,6 +20,9 @@ pub(super) enum Expunges {
 impl Opened<'_> {
     /// Tells everything that the client does not know yet. Costs no look at the store when nothing has happened.
     pub(super) async fn sync(&mut self, expunges: Expunges) -> Result<(), Failure> {
+        if self.selected.watch.is_gone() {
+            return Err(gone());
+        }
         if self.selected.watch.reached() > self.selected.view.modseq() || self.selected.view.has_gone() {
             return self.sync_now(expunges).await;
         }
