@@ -85,6 +85,16 @@ async fn play(path: &Path, apart: bool) -> Result<(), String> {
                     format!("{name}:{}{}: {what}", step.line, if apart { " (octet by octet)" } else { "" })
                 })?;
             }
+            // Once its peer is gone, a session ends, as soon as whatever delay it is in has passed.
+            player.clients.clear();
+            let started = Instant::now();
+            while !executor.is_empty() {
+                if started.elapsed() > ANSWER {
+                    return Err(format!("{name}: a session outlives its connection"));
+                }
+                smol::Timer::after(Duration::from_millis(1)).await;
+                player.world.pass(Duration::from_millis(100));
+            }
             Ok(())
         })
         .await
