@@ -377,3 +377,15 @@ async fn in_time<T>(work: impl Future<Output = T>) -> T {
     })
     .await
 }
+
+#[test]
+fn a_waiting_session_is_small() {
+    world(&[], async |world| {
+        let (ours, _theirs) = pipe(1);
+        let wire = Wire::over_pipe(ours, SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 1), world.options.clone());
+        let session = pop3::serve(wire, world.context.clone());
+        let bytes = size_of_val(&session);
+        println!("a POP3 session's future: {bytes} octets");
+        assert!(bytes <= 3 * 1024, "{bytes} octets");
+    });
+}
