@@ -222,6 +222,11 @@ impl Reader<'_> {
     fn hostname(&mut self, root: &DeTable<'_>) -> Option<String> {
         const REMEDY: &str = "write hostname = \"mail.example.org\", with the name that other servers find this one by";
         if root.get("hostname").is_none() {
+            // One that stands in a section has been told already.
+            let is_told = |section: &str| root.get(section).is_some_and(|at| at.get_ref().get("hostname").is_some());
+            if SECTIONS.into_iter().any(is_told) {
+                return None;
+            }
             self.problems.push(Problem::error(None, "the key `hostname` is missing", REMEDY));
             return None;
         }
