@@ -5,7 +5,7 @@ use super::ceilings::{Full, Pass};
 use super::server::Server;
 use crate::config::{Config, Service};
 use crate::net::{Socket, Wire, WireError};
-use crate::{pop3, smtp};
+use crate::{imap, pop3, smtp};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -75,7 +75,16 @@ fn protocol(server: &Server, service: Service, wire: Wire) -> Session {
         Service::Submission | Service::Submissions => {
             Box::pin(smtp::serve(wire, smtp_context(server, &config, smtp::Role::Submission)))
         }
-        Service::Imap | Service::Imaps => Box::pin(wire.close()),
+        Service::Imap | Service::Imaps => Box::pin(imap::serve(
+            wire,
+            imap::Context {
+                hostname: config.hostname.as_str().into(),
+                message_bytes_max: config.limits.message_bytes,
+                store: server.world.store.clone(),
+                accounts: server.world.accounts.clone(),
+                tls: server.tls.clone(),
+            },
+        )),
         Service::Pop3 | Service::Pop3s => Box::pin(pop3::serve(
             wire,
             pop3::Context {
