@@ -51,8 +51,7 @@ impl Rejected {
     }
 }
 
-/// A command on its way. Holds no more than the bound it was made with.
-#[derive(Debug)]
+/// A command on its way. Holds no more than the bound it was made with. No Debug: a password may be on its way.
 pub struct Assembler {
     bytes_max: usize,
     bytes: Vec<u8>,

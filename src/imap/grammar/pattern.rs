@@ -82,9 +82,10 @@ fn matches(glob: &[u8], name: &[u8]) -> bool {
         _ => 0,
     };
     let mut reached = vec![false; glob.len().saturating_add(1)];
+    let mut next = reached.clone();
     mark(glob, &mut reached, 0);
     for (at, &octet) in name.iter().enumerate() {
-        let mut next = vec![false; reached.len()];
+        next.fill(false);
         let mut any = false;
         for (place, &wanted) in glob.iter().enumerate() {
             if !reached.get(place).copied().unwrap_or_default() {
@@ -104,7 +105,7 @@ fn matches(glob: &[u8], name: &[u8]) -> bool {
         if !any {
             return false;
         }
-        reached = next;
+        std::mem::swap(&mut reached, &mut next);
     }
     reached.last().copied().unwrap_or_default()
 }

@@ -65,7 +65,20 @@ pub fn literal_head(out: &mut Vec<u8>, octets: u64) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lexer::Cursor;
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_printed_parses(text in prop::collection::vec(1_u8.., 0..40), as_atom: bool) {
+            let mut out = Vec::new();
+            if as_atom { astring(&mut out, &text) } else { string(&mut out, &text) }
+            let mut cursor = Cursor::new(&out);
+            prop_assert_eq!(cursor.astring("a string"), Ok(text));
+            prop_assert!(cursor.is_at_end());
+        }
+    }
 
     #[test]
     fn numbers_are_decimal() {
