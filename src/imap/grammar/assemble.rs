@@ -296,6 +296,8 @@ mod tests {
         );
         let mut assembler = Assembler::new(COMMAND_BYTES_MAX);
         assert!(matches!(assembler.line(b"a LOGIN {2000000+}"), Step::End(_)), "more than we throw away");
+        let endless = assembler.line(b"a LOGIN {99999999999999999999999999+}");
+        assert!(matches!(endless, Step::End(_)), "its octets must not be taken for commands");
         let mut stranger = Assembler::new(STRANGER_BYTES_MAX);
         assert!(matches!(stranger.line(b"a LOGIN {50000}"), Step::Rejected(_)), "less is held for strangers");
     }

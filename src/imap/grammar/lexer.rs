@@ -78,7 +78,10 @@ pub(super) fn literal_at_end(line: &[u8]) -> Option<LiteralHead> {
         Some(digits) => (digits, false),
         None => (digits, true),
     };
-    Some(LiteralHead { octets: decimal(digits)?, waits, binary: before.last() == Some(&b'~') })
+    // A number beyond all measure announces octets all the same: what follows must never be taken for commands.
+    let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    let octets = decimal(digits).or(is_number.then_some(u64::MAX))?;
+    Some(LiteralHead { octets, waits, binary: before.last() == Some(&b'~') })
 }
 
 /// A place in a command's octets.
