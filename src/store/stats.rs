@@ -35,6 +35,8 @@ pub struct Stats {
     pub accounts: u64,
     /// Messages; copies count once.
     pub messages: u64,
+    /// Deleted mailboxes whose rows are still being removed.
+    pub doomed: u64,
     /// Why nothing can be written at the moment.
     pub read_only: Option<String>,
 }
@@ -60,6 +62,7 @@ pub(crate) async fn stats(shared: &Arc<Shared>) -> Result<Stats, Refusal> {
                 index_bytes: index.bytes(),
                 accounts: state.accounts,
                 messages: state.messages,
+                doomed: state.doomed,
                 read_only: of_shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             })
         })

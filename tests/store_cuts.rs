@@ -1,0 +1,227 @@
+//! Power cuts, kills and failing disks at every operation of a short mixed scenario: what was acknowledged is there, once
+//! and whole; what was not is there whole or not at all; nothing that was seen after a restart is torn away later.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on may stop"
+)]
+
+mod store_support;
+
+use pigeon::base::Workers;
+use pigeon::store::sim::{Cut, Fault, SimDisk, Tear};
+use pigeon::store::*;
+use store_support::*;
+
+const STEPS: usize = 14;
+
+/// One step of the scenario; each is one commit.
+async fn step(store: &Store, number: usize) -> Result<(), Refusal> {
+    let alice = AccountId(1);
+    let (inbox, archive) = (MailboxId(1), MailboxId(2));
+    let one = |uid| UidSet::one(Uid(uid));
+    match number {
+        0 => store
+            .account_add(
+                "alice@example.org",
+                b"secret".to_vec(),
+                &[("INBOX", None), ("Archive", Some(SpecialUse::Archive))],
+            )
+            .await
+            .map(drop),
+        1 => store.deliver(message(store, b"Subject: one\r\n\r\nfirst\r\n").await?, into(&[inbox])).await.map(drop),
+        2 => store.deliver(message(store, &noise(2, 100_000)).await?, into(&[inbox, archive])).await.map(drop),
+        3 => store.flags(inbox, one(1), FlagChange::Add, flags(Flags::SEEN, &["$Work"]), None).await.map(drop),
+        4 => {
+            let messages = vec![
+                (message(store, &noise(4, 3_000)).await?, flags(Flags::DRAFT, &[])),
+                (message(store, &noise(5, 70_000)).await?, flags(Flags::FLAGGED, &["$Work"])),
+            ];
+            store.append(archive, messages).await.map(drop)
+        }
+        5 => store.copy(inbox, UidSet::range(Uid(1), Uid(2)), archive).await.map(drop),
+        6 => store.account_secrets(alice, b"other".to_vec()).await,
+        7 => store.move_messages(archive, one(2), inbox).await.map(drop),
+        8 => store.expunge(inbox, one(2), false).await.map(drop),
+        9 => store.alias_add("team@example.org", &["alice@example.org".into()]).await,
+        10 => store.mailbox_create(alice, "Lists/rust", None).await.map(drop),
+        11 => store.deliver(message(store, &noise(11, 40_000)).await?, into(&[inbox])).await.map(drop),
+        12 => {
+            let lists = store.mailbox_by_name(alice, "Lists").await?.ok_or(Refusal::NotFound)?;
+            store.mailbox_rename(lists.id, "Old").await
+        }
+        _ => store.deliver(message(store, b"Subject: last\r\n\r\n").await?, into(&[inbox])).await.map(drop),
+    }
+}
+
+/// Runs the scenario until it fails; says how many steps were acknowledged.
+async fn run(store: &Store) -> usize {
+    for number in 0..STEPS {
+        if step(store, number).await.is_err() {
+            return number;
+        }
+    }
+    STEPS
+}
+
+/// What is to be seen after each number of steps.
+async fn pictures(workers: &Workers) -> (Vec<String>, u64) {
+    let disk = SimDisk::new();
+    let store = open(&disk, workers).unwrap();
+    let mut pictures = vec![picture(&store).await.unwrap()];
+    for number in 0..STEPS {
+        step(&store, number).await.unwrap();
+        pictures.push(picture(&store).await.unwrap());
+    }
+    store.close();
+    (pictures, disk.counters().operations)
+}
+
+/// Opens and compares; the store must show `done` steps or, since the next may have been on its way, one more.
+async fn must_show(disk: &SimDisk, workers: &Workers, pictures: &[String], done: usize, what: &str) -> usize {
+    let store = open(disk, workers).unwrap_or_else(|error| panic!("{what}: {error:?}"));
+    let seen = picture(&store).await.unwrap_or_else(|error| panic!("{what}: {error:?}"));
+    disk.stop();
+    let shown = (done..=STEPS.min(done + 1)).find(|n| pictures[*n] == seen);
+    shown.unwrap_or_else(|| panic!("{what}: after {done} steps\n{}\nis not\n{seen}", pictures[done]))
+}
+
+/// What comes in after a cut gets numbers that nobody had before.
+async fn must_go_on(disk: &SimDisk, workers: &Workers, what: &str) {
+    let store = open(disk, workers).unwrap();
+    let Some(inbox) = store.mailbox(MailboxId(1)).await.unwrap() else {
+        return;
+    };
+    let new = message(&store, b"after the cut").await.unwrap();
+    let stored = store.deliver(new, into(&[inbox.id])).await.unwrap()[0];
+    assert_eq!((stored.uid, stored.uid_validity), (inbox.uid_next, inbox.uid_validity), "{what}");
+    assert!(stored.modseq > inbox.highest_modseq, "{what}");
+    let seen = picture(&store).await.unwrap();
+    store.close();
+    let again = open(disk, workers).unwrap();
+    assert_eq!(picture(&again).await.unwrap(), seen, "{what}");
+}
+
+#[test]
+fn a_power_cut_at_any_operation_loses_nothing_acknowledged() {
+    let workers = workers();
+    smol::block_on(async {
+        let (pictures, operations) = pictures(&workers).await;
+        println!("{operations} operations");
+        for at in 0..operations {
+            let disk = SimDisk::new();
+            disk.stop_after(at);
+            let done = match open(&disk, &workers) {
+                Ok(store) => run(&store).await,
+                Err(_) => 0,
+            };
+            let tear = [Tear::Byte, Tear::Sector, Tear::Page][at as usize % 3];
+            let some = [Cut::Some(tear, at), Cut::Some(tear, at + 1_000)];
+            for cut in [Cut::Nothing, Cut::Everything].into_iter().chain(some) {
+                let what = format!("cut at operation {at}, leaving {cut:?}");
+                let after = disk.reboot(cut);
+                let shown = must_show(&after, &workers, &pictures, done, &what).await;
+                // What was shown once stays, whatever the next cut takes.
+                let later = after.reboot(Cut::Nothing);
+                must_show(&later, &workers, &pictures, shown, &format!("{what}, then a second cut")).await;
+                if cut == Cut::Nothing {
+                    must_go_on(&later.reboot(Cut::Nothing), &workers, &what).await;
+                }
+            }
+            // Killed, not cut: the kernel still has what was not synced, and the next cut must not take what was shown.
+            let killed = disk.revive();
+            let what = format!("killed at operation {at}");
+            let shown = must_show(&killed, &workers, &pictures, done, &what).await;
+            let later = killed.reboot(Cut::Nothing);
+            must_show(&later, &workers, &pictures, shown, &format!("{what}, then a cut")).await;
+        }
+    });
+}
+
+/// Runs every step whatever becomes of it; what is seen then must still be seen after a restart and after a cut.
+async fn must_stay_true(disk: &SimDisk, workers: &Workers, what: &str) {
+    let Ok(store) = open(disk, workers) else {
+        return;
+    };
+    for number in 0..STEPS {
+        drop(step(&store, number).await);
+    }
+    disk.heal();
+    // Now everything works again, if it did not before.
+    store.domain_add("later.example.org").await.unwrap_or_else(|error| panic!("{what}: {error:?}"));
+    let seen = picture(&store).await.unwrap();
+    let killed = disk.revive();
+    drop(store);
+    let cut = disk.reboot(Cut::Nothing);
+    let store = open(&killed, workers).unwrap();
+    assert_eq!(picture(&store).await.unwrap(), seen, "{what}, then killed");
+    drop(store);
+    let store = open(&cut, workers).unwrap();
+    assert_eq!(picture(&store).await.unwrap(), seen, "{what}, then cut");
+}
+
+#[test]
+fn a_failed_write_or_sync_refuses_and_the_store_goes_on() {
+    let workers = workers();
+    smol::block_on(async {
+        let (_, operations) = pictures(&workers).await;
+        for at in 0..operations {
+            let disk = SimDisk::new();
+            disk.fail(Fault::Operation(at, std::io::ErrorKind::Other));
+            must_stay_true(&disk, &workers, &format!("operation {at} failed")).await;
+            let disk = SimDisk::new();
+            disk.fail(Fault::Operation(at, std::io::ErrorKind::StorageFull));
+            must_stay_true(&disk, &workers, &format!("operation {at} found the disk full")).await;
+        }
+        for at in 0..40 {
+            let disk = SimDisk::new();
+            disk.fail(Fault::Sync(at));
+            must_stay_true(&disk, &workers, &format!("sync {at} failed")).await;
+        }
+    });
+}
+
+#[test]
+fn a_failed_read_is_tried_again() {
+    let workers = workers();
+    smol::block_on(async {
+        for at in 0..60 {
+            let disk = SimDisk::new();
+            disk.fail(Fault::Read(at));
+            must_stay_true(&disk, &workers, &format!("read {at} failed")).await;
+        }
+    });
+}
+
+#[test]
+fn a_full_disk_refuses_and_a_freed_one_takes_again() {
+    let workers = workers();
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        let store = open(&disk, &workers).unwrap();
+        step(&store, 0).await.unwrap();
+        disk.fail(Fault::Full);
+        let mut refused = 0;
+        for n in 0..40 {
+            let Ok(new) = message(&store, &noise(n, 60_000)).await else {
+                refused += 1;
+                continue;
+            };
+            match store.deliver(new, into(&[MailboxId(1)])).await {
+                Ok(_) => {}
+                Err(refusal) => {
+                    assert_eq!(refusal, Refusal::DiskFull);
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused > 30, "{refused}");
+        assert!(store.stats().await.unwrap().read_only.is_some());
+        disk.heal();
+        step(&store, 1).await.unwrap();
+        assert_eq!(store.stats().await.unwrap().read_only, None);
+    });
+}
