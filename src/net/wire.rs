@@ -23,6 +23,8 @@ const OUTPUT_BYTES: usize = 8 * 1024;
 const WRITE_STALL: Duration = Duration::from_secs(180);
 /// Once the server stops, last words may take so long.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// A session that has ended waits no longer than this for its last words to be taken.
+const CLOSING: Duration = Duration::from_secs(30);
 /// A TLS handshake ends within this time or fails.
 const HANDSHAKE: Duration = Duration::from_secs(60);
 
@@ -248,12 +250,16 @@ impl Wire {
         unless_stalled(options, write).await
     }
 
-    /// Writes everything queued and ends the connection; errors no longer matter.
+    /// Writes everything queued and ends the connection; errors no longer matter. A peer that has stopped reading holds
+    /// it up no longer than [`CLOSING`].
     pub async fn close(mut self) {
-        if self.flush().await.is_ok() {
-            let closing = self.stream.close();
-            drop(self.options.clock.timeout(LAST_WORDS, closing).await);
-        }
+        let clock = self.options.clock.clone();
+        let closing = async {
+            if self.flush().await.is_ok() {
+                drop(clock.timeout(LAST_WORDS, self.stream.close()).await);
+            }
+        };
+        clock.timeout(CLOSING, closing).await.ok();
     }
 
     /// Reads once more into the input, whatever is there already.
