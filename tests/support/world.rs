@@ -1,5 +1,6 @@
 //! The world of the dialogue scripts (tests/scripts/README.md): a real store in a folder of its own, accounts, and sessions
 //! over pipes under a simulated clock.
+#![allow(dead_code, reason = "each test crate uses what it needs")]
 
 use pigeon::accounts::Accounts;
 use pigeon::base::{Budget, Clock, Secret, Simulated, Stop, Workers};
@@ -92,6 +93,26 @@ impl World {
     /// What runs the sessions.
     pub(crate) fn executor(&self) -> Arc<Executor<'static>> {
         self.0.executor.clone()
+    }
+
+    /// The store.
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// The accounts.
+    pub(crate) fn accounts(&self) -> &Accounts {
+        &self.0.accounts
+    }
+
+    /// The memory that connections share.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.0.options.budget
+    }
+
+    /// The server stops.
+    pub(crate) fn stop(&self) {
+        self.0.options.stop.give();
     }
 
     /// Time passes.
