@@ -6,7 +6,9 @@ use super::summary::EnvelopeAddress;
 
 /// Words, comments and marks of one address that are looked at; more are passed over.
 const TOKENS_MAX: usize = 128;
-/// Octets that a structure costs beside its texts, and a text beside its octets, at the most.
+/// Octets that a structure costs at the least (short ones cost us more memory than they have octets), octets beside its
+/// texts, and beside each text, at the most.
+const ADDRESS_BYTES_MIN: usize = 20;
 const STRUCTURE_BYTES: usize = 1;
 const TEXT_OVERHEAD_BYTES: usize = 3;
 
@@ -47,8 +49,9 @@ impl List<'_> {
     fn add(&mut self, address: EnvelopeAddress) -> bool {
         let texts = [&address.name, &address.route, &address.mailbox, &address.host];
         let text_bytes: usize = texts.iter().filter_map(|t| t.as_ref()).map(|t| t.len() + TEXT_OVERHEAD_BYTES).sum();
-        // A group's end is always kept free.
-        let Some(left) = self.room.checked_sub(text_bytes + 2 * STRUCTURE_BYTES) else { return false };
+        let cost = (text_bytes + STRUCTURE_BYTES).max(ADDRESS_BYTES_MIN);
+        // The end of a group is always kept free.
+        let Some(left) = self.room.checked_sub(cost + STRUCTURE_BYTES) else { return false };
         *self.room = left + STRUCTURE_BYTES;
         self.found.push(address);
         true

@@ -12,6 +12,9 @@ const TEXT_BYTES_MAX: usize = 2 * 1024;
 /// Octets of the value of one parameter, description, id or location; longer parameters are left out.
 const SMALL_TEXT_BYTES_MAX: usize = 1024;
 
+/// Octets of the longest name of a field that we look at.
+const NAME_BYTES_MAX: usize = "content-transfer-encoding".len();
+
 /// What a header has said so far.
 #[derive(Debug)]
 pub(super) struct Gathered {
@@ -22,6 +25,8 @@ pub(super) struct Gathered {
     content_type: Option<ContentType>,
     part: Part,
     seen_type: bool,
+    /// Whether an address found no room: no more are looked for.
+    is_full: bool,
     /// Whether something was left out.
     pub(super) cut: bool,
 }
@@ -50,16 +55,26 @@ impl Gathered {
             location: None,
             content: Content::Leaf,
         };
-        Self { envelope: None, in_digest, content_type: None, part, seen_type: false, cut: false }
+        Self { envelope: None, in_digest, content_type: None, part, seen_type: false, is_full: false, cut: false }
+    }
+
+    /// Octets of memory it holds, roughly.
+    pub(super) fn held_bytes(&self) -> usize {
+        let Some((envelope, _)) = &self.envelope else { return 0 };
+        let lists = [&envelope.from, &envelope.sender, &envelope.reply_to, &envelope.to, &envelope.cc, &envelope.bcc];
+        lists.iter().map(|list| list.capacity() * size_of::<EnvelopeAddress>()).sum()
     }
 
     /// Takes a field with all its lines. Of a field that must come once, the first counts, as mail programs show it;
     /// addresses of a repeated field are added to those before. Tells whether it is a field we look at.
     pub(super) fn field(&mut self, raw: &[u8]) -> bool {
         let Some(field) = fields(raw).next() else { return false };
-        let name = field.name.to_ascii_lowercase();
+        let mut lower = [0; NAME_BYTES_MAX];
+        let Some(name) = lower.get_mut(..field.name.len()) else { return false };
+        name.copy_from_slice(field.name);
+        name.make_ascii_lowercase();
         let value = field.value;
-        match name.as_slice() {
+        match &*name {
             b"content-type" => {
                 if !self.seen_type {
                     self.content_type = ContentType::parse(value);
@@ -77,7 +92,7 @@ impl Gathered {
                 self.part.disposition = parse_disposition(value);
             }
             b"content-language" if self.part.languages.is_empty() => self.part.languages = parse_languages(value),
-            _ => return self.envelope_field(&name, value),
+            _ => return self.envelope_field(name, value),
         }
         true
     }
@@ -108,9 +123,12 @@ impl Gathered {
                     b"bcc" => &mut envelope.bcc,
                     _ => return false,
                 };
-                let (found, cut) = parse_addresses(value, room);
-                list.extend(found);
-                self.cut |= cut;
+                if !self.is_full {
+                    let (found, cut) = parse_addresses(value, room);
+                    list.extend(found);
+                    self.is_full = cut;
+                    self.cut |= cut;
+                }
                 return true;
             }
         };

@@ -187,8 +187,10 @@ impl Scanner {
             } else if !self.in_header && !self.watching {
                 self.pass_body(rest);
                 return;
-            } else if !self.in_header && first != b'-' && self.head.is_empty() {
+            } else if self.head.is_empty() && !(first == b'-' && self.watching) && !self.in_header {
                 self.line = Line::Body;
+            } else if self.head.is_empty() && !(first == b'-' && self.watching) && !matches!(first, b'\r' | b'\n') {
+                self.begin_field_line(first);
             } else {
                 self.head.push(first);
                 rest = rest.get(1..).unwrap_or_default();
@@ -212,7 +214,7 @@ impl Scanner {
     /// Octets of memory it holds at the moment, roughly: at most about 100 KiB, for most messages under 2 KiB.
     pub fn held_bytes(&self) -> usize {
         let open: usize = self.open.iter().map(|o| size_of::<Open>() + o.packed_bytes()).sum();
-        size_of::<Self>() + self.records.capacity() + self.field.capacity() + open
+        size_of::<Self>() + self.records.capacity() + self.field.capacity() + self.gathered.held_bytes() + open
     }
 
     /// The message is whole.
@@ -291,16 +293,20 @@ impl Scanner {
                     self.delimiter(at, line == Line::Close);
                 }
             }
-            Line::Field => {
-                if !matches!(head.first(), Some(b' ' | b'\t')) {
-                    self.end_field();
-                }
-            }
+            Line::Field => self.begin_field_line(head.first().copied().unwrap_or_default()),
             Line::Unknown | Line::Blank | Line::Body => {}
         }
         self.pass_line(&head);
         self.head = head;
         self.head.clear();
+    }
+
+    /// A line of the header begins with this octet: white space goes on with the field at hand (RFC 5322 2.2.3).
+    fn begin_field_line(&mut self, first: u8) {
+        self.line = Line::Field;
+        if !matches!(first, b' ' | b'\t') {
+            self.end_field();
+        }
     }
 
     /// Counts octets up to the end of the line at hand, and gives those after it.

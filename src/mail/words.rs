@@ -14,15 +14,18 @@ pub fn decode_words(value: &[u8]) -> String {
     // The charset of the word before, whose last character may go on in the next: broken programs cut there.
     let mut before: Option<(&[u8], Charset)> = None;
     while !rest.is_empty() {
-        let at = memchr::memmem::find_iter(rest, b"=?")
-            .find(|&at| Word::parse(rest.get(at..).unwrap_or_default()).is_some());
-        let (plain, encoded) = rest.split_at_checked(at.unwrap_or(rest.len())).unwrap_or((rest, b""));
-        let word = Word::parse(encoded);
+        let found = memchr::memmem::find_iter(rest, b"=?").find_map(|at| {
+            let (plain, encoded) = rest.split_at_checked(at)?;
+            Some((plain, Word::parse(encoded)?))
+        });
+        let (plain, word) = found.map_or((rest, None), |(plain, word)| (plain, Some(word)));
         // RFC 2047 6.2: white space between two words is not there.
         let is_between = before.is_some() && word.is_some() && plain.iter().all(u8::is_ascii_whitespace);
         if !is_between {
             end_word(&mut before, &mut text);
-            text.push_str(&decode(None, plain));
+            if !plain.is_empty() {
+                text.push_str(&decode(None, plain));
+            }
         }
         let Some((word, after)) = word else { break };
         if before.as_ref().is_none_or(|(charset, _)| !charset.eq_ignore_ascii_case(word.charset)) {
