@@ -24,3 +24,6 @@ mod sync;
 mod view;
 
 pub use session::{Context, serve};
+
+#[cfg(test)]
+mod tests;

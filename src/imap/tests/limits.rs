@@ -1,0 +1,119 @@
+//! What hostile, clumsy and slow clients get.
+
+use super::*;
+
+#[test]
+fn a_message_too_large_is_refused_before_it_is_sent() {
+    World::run(|world| async move {
+        let mut client = world.inbox().await;
+        client.send(b"a APPEND INBOX {1048577}\r\n").await;
+        assert!(client.line().await.starts_with("a NO [TOOBIG]"));
+        client.send(b"b APPEND nowhere {10}\r\n").await;
+        assert!(client.line().await.starts_with("b NO [TRYCREATE]"));
+        // One that does not wait is heard out, and the connection stays in step.
+        let reply = client.append("INBOX", &vec![b'x'; (1 << 20) + 1]).await;
+        assert!(reply.starts_with("NO [TOOBIG]"), "{reply}");
+        assert!(client.append("nowhere", SHORT).await.starts_with("NO [TRYCREATE]"));
+        assert!(client.ok("NOOP").await.is_empty());
+        client.send(b"c APPEND INBOX {99999999+}\r\n").await;
+        assert!(client.line().await.starts_with("* BYE [TOOBIG]"));
+    });
+}
+
+#[test]
+fn a_literal_that_waits_is_asked_for() {
+    World::run(|world| async move {
+        let mut client = world.inbox().await;
+        client.send(b"a APPEND INBOX {24}\r\n").await;
+        assert!(client.line().await.starts_with("+ "));
+        client.send(SHORT).await;
+        client.send(b"\r\n").await;
+        let (untagged, reply) = client.tagged("a").await;
+        assert_eq!(lines(&untagged), ["* 1 EXISTS", "* 1 RECENT"]);
+        assert!(reply.starts_with("OK [APPENDUID ") && reply.contains(" 1] "), "{reply}");
+    });
+}
+
+#[test]
+fn bad_commands_are_told_and_too_many_end_the_session() {
+    World::run(|world| async move {
+        let mut client = world.alice().await;
+        for (command, reason) in [
+            ("FROBNICATE", "unknown"),
+            ("SELECT", "no argument"),
+            ("FETCH 1 FLAGS", "wrong state"),
+            ("STARTTLS", "wrong state"),
+            ("NOOP NOOP", "too many arguments"),
+        ] {
+            assert!(client.refused(command).await.starts_with("BAD"), "{reason}");
+        }
+        client.ok("NOOP").await;
+        let long = "x".repeat(100_000);
+        assert!(client.refused(&format!("NOOP {long}")).await.starts_with("BAD"));
+        client.ok("NOOP").await;
+        client.send("x Y\r\n".repeat(25).as_bytes()).await;
+        assert!(client.rest().await.ends_with("* BYE Too many bad commands\r\n"));
+    });
+}
+
+#[test]
+fn waiting_for_a_login_or_a_command_ends() {
+    World::run(|world| async move {
+        let mut stranger = world.connect(LOOPBACK);
+        stranger.line().await;
+        let mut alice = world.alice().await;
+        world.hand.advance(Duration::from_secs(3 * 60 + 1));
+        assert!(stranger.rest().await.starts_with("* BYE "));
+        assert!(alice.is_silent().await);
+        world.hand.advance(Duration::from_secs(27 * 60));
+        assert!(alice.rest().await.starts_with("* BYE "));
+    });
+}
+
+#[test]
+fn the_stop_and_a_new_password_end_sessions_with_bye() {
+    World::run(|world| async move {
+        let mut alice = world.alice().await;
+        world
+            .context
+            .accounts
+            .set_password("alice@example.org", &Secret::new(b"other-words-9".to_vec()))
+            .await
+            .unwrap();
+        assert!(alice.rest().await.starts_with("* BYE "));
+        let mut stranger = world.connect(LOOPBACK);
+        stranger.line().await;
+        world.wires.stop.give();
+        assert!(stranger.rest().await.starts_with("* BYE [UNAVAILABLE]"));
+    });
+}
+
+#[test]
+fn a_session_that_waits_is_small_and_holds_no_memory() {
+    World::run(|world| async move {
+        let mut idle = world.inbox().await;
+        idle.send(b"i IDLE\r\n").await;
+        idle.line().await;
+        assert!(idle.is_silent().await);
+        let selected = size_of::<crate::store::UidRange>();
+        assert!(world.wires.budget.spent() <= 4 * selected, "{} octets", world.wires.budget.spent());
+        let (ours, _theirs) = pipe(1);
+        let wire = Wire::over_pipe(ours, LOOPBACK.into(), world.wires.clone());
+        let task = serve(wire, world.context.clone());
+        assert!(size_of_val(&task) < 3_000, "{} octets", size_of_val(&task));
+    });
+}
+
+#[test]
+fn when_the_budget_is_spent_commands_are_refused_politely() {
+    World::run(|world| async move {
+        let mut client = world.inbox().await;
+        client.append("INBOX", SHORT).await;
+        let budget = &world.wires.budget;
+        let hog = budget.take(budget.total() - budget.spent() - 64 * 1024).unwrap();
+        assert!(client.refused("FETCH 1 BODY[]").await.starts_with("NO [UNAVAILABLE]"));
+        assert!(client.refused("SEARCH ALL").await.starts_with("NO [UNAVAILABLE]"));
+        drop(hog);
+        client.ok("FETCH 1 BODY[]").await;
+    });
+}
