@@ -2,8 +2,8 @@
 //! budget and in step whatever the client sends.
 
 use super::failure::End;
-use super::grammar::limits::{COMMAND_BYTES_MAX, STRANGER_BYTES_MAX};
-use super::grammar::{Assembler, Command, Rejected, Step, reply};
+use super::grammar::limits::{COMMAND_BYTES_MAX, STRANGER_BYTES_MAX, TAG_BYTES_MAX};
+use super::grammar::{Assembler, Command, Rejected, Step, Tag, reply};
 use super::session::{AUTOLOGOUT, LOGIN_WAIT, Session, State};
 use crate::net::{Wire, WireError};
 use std::time::Duration;
@@ -28,12 +28,17 @@ pub(super) async fn command(session: &mut Session) -> Result<Input, End> {
         State::Authenticated(_) | State::Selected(..) => (COMMAND_BYTES_MAX, AUTOLOGOUT),
     };
     let mut assembler = Assembler::new(bytes_max);
-    let mut wait = wait;
+    let mut is_first = true;
     hold(session, 0)?;
     loop {
-        let line = match session.wire.line(assembler.line_bytes_max(), wait).await {
+        let tag = if is_first { tag(&mut session.wire, wait).await? } else { None };
+        let line = match session.wire.line(assembler.line_bytes_max(), NEXT_OCTETS).await {
             Ok(line) => line.text,
-            Err(WireError::LineTooLong) => return Ok(Input::Rejected(assembler.line_too_long())),
+            Err(WireError::LineTooLong) => {
+                let mut rejected = assembler.line_too_long();
+                rejected.tag = rejected.tag.or(tag);
+                return Ok(Input::Rejected(rejected));
+            }
             Err(error) => return Err(End::Wire(error)),
         };
         let bytes = assembler.bytes_held().saturating_add(line.len());
@@ -53,7 +58,25 @@ pub(super) async fn command(session: &mut Session) -> Result<Input, End> {
                 literal(&mut session.wire, &mut assembler).await?;
             }
         }
-        wait = NEXT_OCTETS;
+        is_first = false;
+    }
+}
+
+/// The tag at the start of a line yet to be read: of a line too long nothing else is left, and the client waits for it.
+async fn tag(wire: &mut Wire, wait: Duration) -> Result<Option<Tag>, End> {
+    wire.octets(wait).await.map_err(End::Wire)?;
+    let started = wire.clock().monotonic();
+    loop {
+        let start = wire.buffered();
+        if let Some(end) = start.iter().position(|octet| matches!(octet, b' ' | b'\n')) {
+            return Ok(start.get(..end).and_then(Tag::parse));
+        }
+        if start.len() > TAG_BYTES_MAX {
+            return Ok(None);
+        }
+        let spent = wire.clock().monotonic().saturating_sub(started);
+        let left = NEXT_OCTETS.checked_sub(spent).ok_or(End::Wire(WireError::TimedOut))?;
+        wire.read_more(left).await.map_err(End::Wire)?;
     }
 }
 
