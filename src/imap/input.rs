@@ -8,7 +8,7 @@ use super::session::{AUTOLOGOUT, LOGIN_WAIT, Session, State};
 use crate::net::{Wire, WireError};
 use std::time::Duration;
 
-/// Within a command, the next octets come within this time.
+/// Once a command has begun, its next line or octets come within this time.
 const NEXT_OCTETS: Duration = Duration::from_secs(5 * 60);
 /// A parsed command takes at most about so many times its octets.
 const PARSED_FACTOR: usize = 4;
@@ -23,16 +23,21 @@ pub(super) enum Input {
 
 /// The next command. The session's `held` grant covers it until the next call.
 pub(super) async fn command(session: &mut Session) -> Result<Input, End> {
-    let (bytes_max, wait) = match session.state {
-        State::NotAuthenticated { .. } => (STRANGER_BYTES_MAX, LOGIN_WAIT),
-        State::Authenticated(_) | State::Selected(..) => (COMMAND_BYTES_MAX, AUTOLOGOUT),
+    let started = session.wire.clock().monotonic();
+    // A stranger has so long for a whole command, however it trickles in; a user only waits for its first octets.
+    let (bytes_max, wait, stranger_until) = match session.state {
+        State::NotAuthenticated { .. } => (STRANGER_BYTES_MAX, LOGIN_WAIT, Some(started.saturating_add(LOGIN_WAIT))),
+        State::Authenticated(_) | State::Selected(..) => (COMMAND_BYTES_MAX, AUTOLOGOUT, None),
     };
+    let until = |wire: &Wire| stranger_until.unwrap_or_else(|| wire.clock().monotonic().saturating_add(NEXT_OCTETS));
     let mut assembler = Assembler::new(bytes_max);
-    let mut is_first = true;
     hold(session, 0)?;
+    session.wire.octets(wait).await.map_err(End::Wire)?;
+    let tag_until = until(&session.wire);
+    let mut tag = tag(&mut session.wire, tag_until).await?;
     loop {
-        let tag = if is_first { tag(&mut session.wire, wait).await? } else { None };
-        let line = match session.wire.line(assembler.line_bytes_max(), NEXT_OCTETS).await {
+        let limit = left(&session.wire, until(&session.wire))?;
+        let line = match session.wire.line(assembler.line_bytes_max(), limit).await {
             Ok(line) => line.text,
             Err(WireError::LineTooLong) => {
                 let mut rejected = assembler.line_too_long();
@@ -55,17 +60,15 @@ pub(super) async fn command(session: &mut Session) -> Result<Input, End> {
                     reply::go_ahead(&mut out, "Go ahead");
                     session.wire.put(&out);
                 }
-                literal(&mut session.wire, &mut assembler).await?;
+                literal(&mut session.wire, &mut assembler, until).await?;
             }
         }
-        is_first = false;
+        tag = None;
     }
 }
 
 /// The tag at the start of a line yet to be read: of a line too long nothing else is left, and the client waits for it.
-async fn tag(wire: &mut Wire, wait: Duration) -> Result<Option<Tag>, End> {
-    wire.octets(wait).await.map_err(End::Wire)?;
-    let started = wire.clock().monotonic();
+async fn tag(wire: &mut Wire, until: Duration) -> Result<Option<Tag>, End> {
     loop {
         let start = wire.buffered();
         if let Some(end) = start.iter().position(|octet| matches!(octet, b' ' | b'\n')) {
@@ -74,19 +77,24 @@ async fn tag(wire: &mut Wire, wait: Duration) -> Result<Option<Tag>, End> {
         if start.len() > TAG_BYTES_MAX {
             return Ok(None);
         }
-        let spent = wire.clock().monotonic().saturating_sub(started);
-        let left = NEXT_OCTETS.checked_sub(spent).ok_or(End::Wire(WireError::TimedOut))?;
-        wire.read_more(left).await.map_err(End::Wire)?;
+        let limit = left(wire, until)?;
+        wire.read_more(limit).await.map_err(End::Wire)?;
     }
 }
 
-async fn literal(wire: &mut Wire, assembler: &mut Assembler) -> Result<(), End> {
+async fn literal(wire: &mut Wire, assembler: &mut Assembler, until: impl Fn(&Wire) -> Duration) -> Result<(), End> {
     while assembler.missing() > 0 {
-        let octets = wire.octets(NEXT_OCTETS).await.map_err(End::Wire)?;
+        let limit = left(wire, until(wire))?;
+        let octets = wire.octets(limit).await.map_err(End::Wire)?;
         let count = assembler.literal(octets);
         wire.consume(count);
     }
     Ok(())
+}
+
+/// The time left, if any is.
+fn left(wire: &Wire, until: Duration) -> Result<Duration, End> {
+    until.checked_sub(wire.clock().monotonic()).ok_or(End::Wire(WireError::TimedOut))
 }
 
 /// Reads octets and throws them away.

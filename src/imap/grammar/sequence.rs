@@ -107,9 +107,11 @@ impl Range {
         }
     }
 
-    /// Whether `next` begins right after it, so that both are one range: phones list UIDs one by one.
+    /// Whether `next` begins right after it, so that both are one range: phones list UIDs one by one. Never with `*`: where
+    /// the largest number is 1, `1:44,45:*` means 1 to 45, and `1:*` only 1.
     fn goes_on_with(self, next: Self) -> bool {
-        self.last != STAR && next.first != STAR && self.last.checked_add(1) == Some(next.first)
+        let is_open = self.last == STAR || next.first == STAR || next.last == STAR;
+        !is_open && self.last.checked_add(1) == Some(next.first)
     }
 }
 
@@ -186,6 +188,11 @@ mod tests {
             |step: usize| (0..SET_RANGES_MAX + 1).map(|n| (n * step + 1).to_string()).collect::<Vec<_>>().join(",");
         assert_eq!(SequenceSet::parse(list(2).as_bytes()), Err(SetError::TooMany));
         assert_eq!(resolved(&list(1), 1), [(1, u32::try_from(SET_RANGES_MAX).unwrap() + 1)]);
+    }
+
+    #[test]
+    fn a_star_below_its_neighbour_does_not_melt() {
+        assert_eq!(resolved("1:44,45:*", 1), [(1, 45)]);
     }
 
     proptest! {

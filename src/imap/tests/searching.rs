@@ -24,7 +24,6 @@ const MESSAGES: [(&str, &str); 4] = [
 ];
 
 #[test]
-#[ignore = "texts are not decoded yet"]
 fn every_key_finds_what_the_rfc_says() {
     World::run(|world| async move {
         let mut client = world.alice().await;
@@ -91,7 +90,6 @@ fn every_key_finds_what_the_rfc_says() {
 }
 
 #[test]
-#[ignore = "texts are not decoded yet"]
 fn texts_are_compared_in_their_charset() {
     World::run(|world| async move {
         let mut client = world.alice().await;
