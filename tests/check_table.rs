@@ -2,6 +2,7 @@
 
 use pigeon::cli::check::{Binding, CertificateFacts, Data, DataState, Facts, FileFacts, ServerState, judge};
 use pigeon::config::{Problem, Service, Severity, read};
+use std::net::Ipv6Addr;
 use std::path::Path;
 
 const NOW_S: i64 = 1_800_000_000; // 2027-01-15
@@ -462,9 +463,9 @@ fn good_machine() -> Facts {
         },
         server: ServerState::None,
         addresses: vec![
-            (Service::Smtp, "[::]:25".parse().unwrap(), Binding::Free),
-            (Service::Imap, "192.0.2.1:143".parse().unwrap(), Binding::Free),
-            (Service::Imaps, "[::1]:993".parse().unwrap(), Binding::Ours),
+            (Service::Smtp, (Ipv6Addr::UNSPECIFIED, 25).into(), Binding::Free),
+            (Service::Imap, ([192, 0, 2, 1], 143).into(), Binding::Free),
+            (Service::Imaps, (Ipv6Addr::LOCALHOST, 993).into(), Binding::Ours),
         ],
         certificate: usable(-1, 90, true, false),
         password_file: Some(FileFacts::Readable { is_open: false }),

@@ -60,3 +60,8 @@ pub(super) fn folder(file: &Path) -> PathBuf {
     };
     folder.canonicalize().unwrap_or_else(|_| folder.to_owned())
 }
+
+/// The same file, found from anywhere.
+pub(super) fn absolute(file: &Path) -> PathBuf {
+    file.canonicalize().unwrap_or_else(|_| file.to_owned())
+}

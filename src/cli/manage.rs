@@ -5,7 +5,7 @@ use super::file;
 use super::output::{Failure, failed, say, say_json, table};
 use super::password::new_password;
 use crate::config::{Config, human_bytes};
-use crate::serve::{Alias, Answer, Asked, Request, User};
+use crate::serve::{Alias, Answer, Asked, Request, User, become_owner};
 use serde::Serialize;
 use std::path::Path;
 
@@ -145,5 +145,8 @@ pub(super) fn reading(config: Option<&Path>) -> Result<Asked, Failure> {
 }
 
 fn configuration(config: Option<&Path>) -> Result<Config, Failure> {
-    Ok(file::load(&file::of_verb(config))?.config)
+    let config = file::load(&file::of_verb(config))?.config;
+    become_owner(&config.data)
+        .map_err(|error| Failure::Failed(format!("cannot work as the owner of {}: {error}", config.data.display())))?;
+    Ok(config)
 }

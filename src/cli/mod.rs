@@ -50,7 +50,7 @@ fn serve_as_configured(config: Option<&std::path::Path>) -> Result<(), Failure> 
     serve::start_log();
     let file = file::of_server(config);
     let parsed = file::load(&file)?;
-    let setup = serve::Setup { config: parsed.config, file: Some(file) };
+    let setup = serve::Setup { config: parsed.config, file: Some(file::absolute(&file)) };
     let ready = |ready: &serve::Ready| {
         for (service, address) in &ready.services {
             log::info!("listening service={} address={address}", service.name());

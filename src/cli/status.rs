@@ -27,6 +27,15 @@ fn text(status: &Status) -> String {
     row("accounts", holds.accounts.to_string());
     row("mailboxes", holds.mailboxes.to_string());
     row("messages", format!("{}, {}", holds.messages, human_bytes(holds.bytes)));
+    row(
+        "disk",
+        format!(
+            "{} of mail, {} no longer needed, {} of index",
+            human_bytes(holds.live_bytes),
+            human_bytes(holds.dead_bytes),
+            human_bytes(holds.index_bytes)
+        ),
+    );
     table(&rows)
 }
 
@@ -51,7 +60,11 @@ fn rows_of_server(server: &Running, version: &str, row: &mut impl FnMut(&str, St
         format!("{}, of that {} its own", human_bytes(memory.resident_bytes), human_bytes(memory.anonymous_bytes)),
     );
     row("buffers", format!("{} of {}", human_bytes(memory.budget_spent_bytes), human_bytes(memory.budget_bytes)));
-    row("written", format!("{} since the start", human_bytes(server.written_bytes)));
+    let store = &server.store;
+    row("written", format!("{} in {} syncs since the start", human_bytes(store.written_bytes), store.syncs));
+    if let Some(why) = &store.read_only {
+        row("read only", why.clone());
+    }
 }
 
 /// Seconds for people: the two largest units.

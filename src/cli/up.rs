@@ -44,7 +44,7 @@ pub(super) fn run(config: Option<&Path>) -> Result<(), Failure> {
     }
     let (config, moved) = configuration(&path)?;
     let (data, first) = (config.data.clone(), RefCell::new(First::default()));
-    let setup = Setup { config, file: Some(path) };
+    let setup = Setup { config, file: Some(file::absolute(&path)) };
     let before = |world: &World| {
         *first.borrow_mut() = first_account(world)?;
         Ok(())

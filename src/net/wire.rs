@@ -19,6 +19,8 @@ use std::time::Duration;
 const READ_BYTES: usize = 8 * 1024;
 /// Replies collect up to here before [`Wire::send`] writes them.
 const OUTPUT_BYTES: usize = 8 * 1024;
+/// What keys, tickets and the handshake take of memory for one connection (measured with 500 of them).
+const TLS_BYTES: usize = 8 * 1024;
 /// A peer that takes no octet for so long is gone (RFC 5321 4.5.3.2 asks for minutes).
 const WRITE_STALL: Duration = Duration::from_secs(180);
 /// Once the server stops, last words may take so long.
@@ -75,6 +77,7 @@ pub struct Wire {
     consumed: usize,
     output: Vec<u8>,
     grant: Grant,
+    tls_grant: Grant,
     options: WireOptions,
     account: Option<Arc<Stop>>,
     peer: SocketAddr,
@@ -94,9 +97,9 @@ impl Wire {
     }
 
     fn over(stream: Stream, peer: SocketAddr, local: SocketAddr, options: WireOptions) -> Self {
-        let grant = Grant::none(&options.budget);
+        let (grant, tls_grant) = (Grant::none(&options.budget), Grant::none(&options.budget));
         let (input, output) = (Vec::new(), Vec::new());
-        Self { stream, input, consumed: 0, output, grant, options, account: None, peer, local }
+        Self { stream, input, consumed: 0, output, grant, tls_grant, options, account: None, peer, local }
     }
 
     /// The other side.
@@ -148,6 +151,9 @@ impl Wire {
     pub async fn start_tls(&mut self, config: Arc<rustls::ServerConfig>) -> Result<(), WireError> {
         self.flush().await?;
         self.release();
+        if !self.tls_grant.resize(TLS_BYTES) {
+            return Err(WireError::NoMemory);
+        }
         let stream = std::mem::replace(&mut self.stream, Stream::Plain(Transport::Gone));
         let handshake = async { stream.accept_tls(config).await.map_err(WireError::Failed) };
         self.stream = within(&self.options, self.account.as_deref(), HANDSHAKE, handshake).await?;

@@ -3,6 +3,7 @@
 use super::manage::{Answer, Request, perform};
 use super::server::Server;
 use super::world::{StartError, World};
+use crate::accounts::Error;
 use crate::base::Secret;
 use crate::config::Config;
 use crate::net::{LocalClient, LocalListener, LocalStream};
@@ -76,7 +77,10 @@ async fn converse(server: &Server, mut stream: LocalStream) -> io::Result<()> {
 async fn answer(server: &Server, request: Request) -> Answer {
     match perform(&server.world, request).await {
         Answer::Status(mut status) => {
-            status.server = Some(server.running());
+            match server.running().await {
+                Ok(running) => status.server = Some(running),
+                Err(refusal) => return Answer::TryLater { message: Error::Store(refusal).to_string() },
+            }
             Answer::Status(status)
         }
         answer => answer,

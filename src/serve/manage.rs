@@ -152,7 +152,14 @@ async fn users(world: &World, after: Option<u32>) -> Result<Answer, Error> {
 }
 
 async fn holds(world: &World) -> Result<Holds, Error> {
-    let mut holds = Holds { domains: world.accounts.domains().await?.len() as u64, ..Holds::default() };
+    let stats = world.store.stats().await?;
+    let mut holds = Holds {
+        domains: world.accounts.domains().await?.len() as u64,
+        live_bytes: stats.live_bytes,
+        dead_bytes: stats.dead_bytes,
+        index_bytes: stats.index_bytes,
+        ..Holds::default()
+    };
     let mut after = None;
     loop {
         let accounts = world.accounts.accounts(after, USERS_MAX).await?;

@@ -19,8 +19,8 @@ pub use listeners::{is_without_ipv6, remedy_for};
 pub use logger::start as start_log;
 pub use malloc::tune as tune_allocator;
 pub use manage::{Alias, Answer, Password, Request, User, perform};
-pub use process::raise_file_limit;
-pub use status::{Connections, Holds, Memory, Running, Served, Status};
+pub use process::{become_owner, raise_file_limit};
+pub use status::{Connections, Holds, Memory, Running, Served, Status, StoreWork};
 pub use world::{StartError, World, create_folder};
 
 use crate::base::Clock;
@@ -48,7 +48,7 @@ const CLOSE_LIMIT: Duration = Duration::from_millis(1_500);
 pub struct Setup {
     /// As configured.
     pub config: Config,
-    /// Where that was read, to read it again on SIGHUP.
+    /// Where that was read, to read it again on SIGHUP; absolute.
     pub file: Option<PathBuf>,
 }
 

@@ -1,12 +1,13 @@
 //! What all parts of a running server share.
 
 use super::ceilings::Ceilings;
-use super::status::{Connections, Memory, Running, Served};
+use super::status::{Connections, Memory, Running, Served, StoreWork};
 use super::world::World;
 use super::{process, tls_source};
 use crate::base::Stop;
 use crate::config::{Config, Service};
 use crate::net::WireOptions;
+use crate::store::Refusal;
 use crate::tls::Tls;
 use smol::Executor;
 use std::net::SocketAddr;
@@ -79,7 +80,8 @@ impl Server {
     }
 
     /// How it is now.
-    pub(super) fn running(&self) -> Running {
+    pub(super) async fn running(&self) -> Result<Running, Refusal> {
+        let stats = self.world.store.stats().await?;
         let counts = self.ceilings.counts();
         let usage = process::usage();
         let listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -87,7 +89,7 @@ impl Server {
             service: service.name().to_owned(),
             address: address.to_string(),
         };
-        Running {
+        Ok(Running {
             pid: std::process::id(),
             uptime_s: self.world.clock.monotonic().saturating_sub(self.started).as_secs(),
             services: listening.into_iter().map(served).collect(),
@@ -103,8 +105,13 @@ impl Server {
                 budget_spent_bytes: self.world.budget.spent() as u64,
                 budget_bytes: self.world.budget.total() as u64,
             },
-            written_bytes: usage.written_bytes,
+            store: StoreWork {
+                written_bytes: stats.written_bytes,
+                syncs: stats.syncs,
+                batches: stats.batches,
+                read_only: stats.read_only,
+            },
             certificate_ends_s: self.tls.not_after_s(),
-        }
+        })
     }
 }

@@ -3,6 +3,7 @@
 
 use super::ceilings::{Full, Pass};
 use super::server::Server;
+use crate::base::Grant;
 use crate::config::{Config, Service};
 use crate::net::{Socket, Wire, WireError};
 use crate::{imap, pop3, smtp};
@@ -15,22 +16,23 @@ use std::task::{Context, Poll};
 /// A session's whole future; boxed by itself, so that an idle connection takes what its own protocol needs and no more.
 type Session = Pin<Box<dyn Future<Output = ()> + Send>>;
 
+/// What a connection takes beside its buffers: its socket's bookkeeping and its session's future.
+const CONNECTION_BYTES: usize = 4 * 1024;
+
 /// Starts a session for `socket`, or refuses it politely.
 pub(super) fn start(server: &Arc<Server>, service: Service, socket: Socket) {
-    match server.ceilings.admit(socket.peer.ip()) {
-        Ok(pass) => {
-            let session = run(server.clone(), service, socket, pass);
-            server.executor.spawn(session).detach();
+    let (peer, name) = (socket.peer.ip(), service.name());
+    let why = match (server.ceilings.admit(peer), server.world.budget.take(CONNECTION_BYTES)) {
+        (Ok(pass), Some(grant)) => {
+            let session = run(server.clone(), service, socket, (pass, grant));
+            return server.executor.spawn(session).detach();
         }
-        Err(full) => {
-            let (peer, service_name) = (socket.peer.ip(), service.name());
-            match full {
-                Full::Server => log::warn!("refused a connection: too many service={service_name}"),
-                Full::Address => log::warn!("refused a connection: too many from peer={peer} service={service_name}"),
-            }
-            socket.refuse(refusal(service));
-        }
-    }
+        (Ok(_), None) => "the memory is spent",
+        (Err(Full::Server), _) => "too many",
+        (Err(Full::Address), _) => "too many from one address",
+    };
+    log::warn!("refused a connection: {why} service={name} peer={peer}");
+    socket.refuse(refusal(service));
 }
 
 /// The protocol's words for "come back later"; none where TLS would have to come first.
@@ -46,7 +48,8 @@ fn refusal(service: Service) -> &'static [u8] {
     }
 }
 
-async fn run(server: Arc<Server>, service: Service, socket: Socket, pass: Pass) {
+/// `held` is what the connection holds as long as it lives.
+async fn run(server: Arc<Server>, service: Service, socket: Socket, held: (Pass, Grant)) {
     let peer = socket.peer.ip();
     let mut wire = Wire::new(socket, server.wire.clone());
     if service.is_tls() {
@@ -65,7 +68,7 @@ async fn run(server: Arc<Server>, service: Service, socket: Socket, pass: Pass) 
     if (Caught { session }).await.is_err() {
         log::error!("a session ended by a bug service={} peer={peer}", service.name());
     }
-    drop(pass);
+    drop(held);
 }
 
 fn protocol(server: &Server, service: Service, wire: Wire) -> Session {

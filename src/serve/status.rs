@@ -26,8 +26,8 @@ pub struct Running {
     pub connections: Connections,
     /// Memory.
     pub memory: Memory,
-    /// Bytes written to storage since it started, by the kernel's count.
-    pub written_bytes: u64,
+    /// The store's work since it started.
+    pub store: StoreWork,
     /// When the certificate ends, seconds since 1970.
     pub certificate_ends_s: i64,
 }
@@ -74,6 +74,19 @@ pub struct Memory {
     pub budget_bytes: u64,
 }
 
+/// What a store has done since it was opened.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct StoreWork {
+    /// Bytes written to the disk, index included.
+    pub written_bytes: u64,
+    /// Syncs.
+    pub syncs: u64,
+    /// Batches of changes committed.
+    pub batches: u64,
+    /// Why nothing can be written now.
+    pub read_only: Option<String>,
+}
+
 /// What a server keeps.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Holds {
@@ -87,4 +100,10 @@ pub struct Holds {
     pub messages: u64,
     /// Their octets.
     pub bytes: u64,
+    /// Bytes on the disk: bodies that are needed, as stored.
+    pub live_bytes: u64,
+    /// Bytes on the disk: bodies that nobody needs any more.
+    pub dead_bytes: u64,
+    /// Bytes on the disk: the index.
+    pub index_bytes: u64,
 }

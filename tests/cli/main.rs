@@ -1,0 +1,7 @@
+//! The program as its operator meets it.
+
+#![allow(clippy::expect_used, reason = "a test that cannot go on says so")]
+
+mod process;
+mod serve;
+mod up;
