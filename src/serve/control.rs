@@ -8,10 +8,10 @@ use crate::base::Secret;
 use crate::config::Config;
 use crate::net::{LocalClient, LocalListener, LocalStream};
 use crate::store::TARGETS_MAX;
+use smol::lock::Semaphore;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// A question: an alias with its most targets, each an address in quotes.
@@ -35,20 +35,19 @@ pub fn socket_path(data: &Path) -> PathBuf {
 
 /// Answers on the socket for ever.
 pub(super) async fn serve(server: Arc<Server>, listener: LocalListener) {
-    let open = Arc::new(AtomicUsize::new(0));
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         match listener.accept().await {
-            Ok(stream) if open.fetch_add(1, Ordering::AcqRel) < CONNECTIONS_MAX => {
-                let (server, open) = (server.clone(), open.clone());
+            Ok(stream) => {
+                // Given back however the conversation ends. Without one the caller is told to try again.
+                let Some(place) = places.try_acquire_arc() else { continue };
                 let executor = server.executor.clone();
+                let server = server.clone();
                 let conversation = async move {
-                    drop(Box::pin(converse(&server, stream)).await);
-                    open.fetch_sub(1, Ordering::AcqRel);
+                    drop(converse(&server, stream).await);
+                    drop(place);
                 };
                 executor.spawn(conversation).detach();
-            }
-            Ok(_) => {
-                open.fetch_sub(1, Ordering::AcqRel);
             }
             Err(error) => {
                 log::error!("control socket: {error}");

@@ -29,9 +29,10 @@ pub(super) fn start(server: &Arc<Server>, service: Service, socket: Socket) {
         }
         (Ok(_), None) => "the memory is spent",
         (Err(Full::Server), _) => "too many",
-        (Err(Full::Address), _) => "too many from one address",
+        (Err(Full::Address), _) => &format!("too many from {peer}"),
     };
-    log::warn!("refused a connection: {why} service={name} peer={peer}");
+    // Whoever comes in numbers cannot fill the log: lines that are the same are counted.
+    log::warn!("refused a connection: {why} service={name}");
     socket.refuse(refusal(service));
 }
 
