@@ -27,6 +27,8 @@ const WRITE_STALL: Duration = Duration::from_secs(180);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// A session that has ended waits no longer than this for its last words to be taken.
 const CLOSING: Duration = Duration::from_secs(30);
+/// Octets that a closed connection still takes, to throw them away.
+const THROWN_AWAY_BYTES_MAX: usize = 256 * 1024;
 /// A TLS handshake ends within this time or fails.
 const HANDSHAKE: Duration = Duration::from_secs(60);
 
@@ -257,15 +259,36 @@ impl Wire {
     }
 
     /// Writes everything queued and ends the connection; errors no longer matter. A peer that has stopped reading holds
-    /// it up no longer than [`CLOSING`].
+    /// it up no longer than [`CLOSING`]. What a peer is still sending is thrown away for a moment: a socket closed over
+    /// unread octets is reset, and the peer would never see the last words.
     pub async fn close(mut self) {
         let clock = self.options.clock.clone();
         let closing = async {
             if self.flush().await.is_ok() {
                 drop(clock.timeout(LAST_WORDS, self.stream.close()).await);
+                if !self.options.stop.is_given() {
+                    clock.timeout(LAST_WORDS, self.throw_away()).await.ok();
+                }
             }
         };
         clock.timeout(CLOSING, closing).await.ok();
+    }
+
+    /// Reads until the peer closes too, or has sent more than is worth waiting for.
+    async fn throw_away(&mut self) {
+        let mut left = THROWN_AWAY_BYTES_MAX;
+        let stream = &mut self.stream;
+        poll_fn(|cx| {
+            let mut scratch = [0; READ_BYTES];
+            loop {
+                match Pin::new(&mut *stream).poll_read(cx, &mut scratch) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(count)) if count > 0 && count < left => left -= count,
+                    Poll::Ready(_) => return Poll::Ready(()),
+                }
+            }
+        })
+        .await;
     }
 
     /// Reads once more into the input, whatever is there already.
@@ -439,6 +462,28 @@ mod tests {
             assert_eq!(&reply, b"220 ready\r\n");
             stop.give();
             assert!(matches!(wire.line(100, LIMIT).await, Err(WireError::Stopping)));
+        });
+    }
+
+    #[test]
+    fn last_words_reach_a_peer_that_is_still_sending() {
+        smol::block_on(async {
+            let listener = crate::net::Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+            let mut peer = smol::net::TcpStream::connect(listener.local().unwrap()).await.unwrap();
+            let options =
+                WireOptions { budget: Budget::new(1 << 20), clock: Clock::system(), stop: Arc::new(Stop::new()) };
+            let mut wire = Wire::new(listener.accept().await.unwrap(), options);
+            peer.write_all(&[b'x'; 100_000]).await.unwrap();
+            wire.put(b"421 enough\r\n");
+            let answer = async move {
+                // Sends once more after the server has closed its side.
+                smol::Timer::after(Duration::from_millis(50)).await;
+                peer.write_all(b"x").await.unwrap();
+                let mut answer = String::new();
+                peer.read_to_string(&mut answer).await.map(|_| answer)
+            };
+            let ((), answer) = future::zip(wire.close(), answer).await;
+            assert_eq!(answer.unwrap(), "421 enough\r\n");
         });
     }
 }
