@@ -3,6 +3,7 @@
     python -m clients RESULTS.json [part ...]
 """
 
+import concurrent.futures
 import sys
 import tempfile
 from pathlib import Path
@@ -13,6 +14,7 @@ from harness.report import Report
 from harness.server import Server
 
 OUTSIDE = "sender@example.net"
+ABREAST = 3  # programs at once: they wait more than they work
 
 
 def fetched(server, user, **options):
@@ -26,19 +28,21 @@ def fetched(server, user, **options):
 
 def deliver(report, server):
     """Every sending program hands in messages to an account of its own; what arrived is what it sent, below the trace."""
-    for place, sender in enumerate(senders.senders()):
-        why = readers.missing(sender)
-        if why:
-            report.leave_out(sender.label, why)
-            continue
-        report.guarded(sender.label, _deliver_by, report, server, sender, place)
+    with concurrent.futures.ThreadPoolExecutor(ABREAST) as pool:
+        for place, sender in enumerate(senders.senders()):
+            why = readers.missing(sender)
+            if why:
+                report.leave_out(sender.label, why)
+            else:
+                pool.submit(report.guarded, sender.label, _deliver_by, report, server, sender, place)
 
 
 def _deliver_by(report, server, sender, place):
     recipient = server.add_user(f"to{place}")
     own = server.add_user(f"from{place}") if sender.logs_in and sender.protocol == "smtp" else OUTSIDE
-    # Over plain SMTP and APPEND the whole corpus; where only TLS and the login differ, the odd ones.
-    chosen = mails.everything() if sender.security == "plain" or sender.protocol == "imap" else mails.odd() or mails.corpus()[:40]
+    # The corpus as well where it costs little; where only TLS and the login differ, and for slow starters, the odd ones.
+    whole = (sender.security == "plain" or sender.protocol == "imap") and sender.program != "swaks"
+    chosen = mails.everything() if whole else mails.odd()
     sent = []
     with tempfile.TemporaryDirectory() as folder:
         for mail in chosen:
@@ -62,6 +66,7 @@ def _deliver_by(report, server, sender, place):
         if sender.protocol == "smtp":
             try:
                 stored = compare.without_trace(stored, own)
+                stored = compare.uncompleted(stored, octets) if sender.logs_in else stored
             except ValueError as error:
                 report.check(sender.label, name, False, str(error))
                 continue
@@ -98,20 +103,22 @@ def read(report, server):
     user = server.add_user("library")
     library = []
     report.guarded("own driver, SMTP and APPEND", lambda: library.extend(fill_library(report, server, user)))
-    for reader in readers.readers():
-        why = readers.missing(reader)
-        if why:
-            report.leave_out(reader.label, why)
-            continue
-        report.guarded(reader.label, _read_by, report, server, user, reader, library)
+    with concurrent.futures.ThreadPoolExecutor(ABREAST) as pool:
+        for reader in readers.readers():
+            why = readers.missing(reader)
+            if why:
+                report.leave_out(reader.label, why)
+            else:
+                pool.submit(report.guarded, reader.label, _read_by, report, server, user, reader, library)
 
 
 def _read_by(report, server, user, reader, library):
-    expected = [(name, reader.saved(octets)) for name, _, octets in library]
-    able = [(name, octets) for name, octets in expected if octets is not None]
+    expected = [(name, reader.saved(octets), octets) for name, _, octets in library]
+    able = [(name, saved) for name, saved, _ in expected if saved is not None]
+    skippable = {name for name, _, octets in expected if reader.may_skip(octets)}
     with tempfile.TemporaryDirectory() as folder:
         got = reader.read(server, user, Path(folder), [uid for _, uid, _ in library])
-    wrong = list(compare.unmatched(able, got))
+    wrong = [(name, why) for name, why in compare.unmatched(able, got) if name not in skippable or not why.startswith("missing")]
     report.messages(reader.label, len(got))
     for name, why in wrong:
         report.check(reader.label, name, False, why)

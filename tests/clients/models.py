@@ -19,20 +19,43 @@ def by_pop3(octets):
 
 def header_ends(octets):
     """Whether an empty line ends the header."""
-    return octets.startswith(b"\r\n") or b"\r\n\r\n" in octets
+    return octets.startswith((b"\n", b"\r\n")) or b"\n\n" in unix(octets)
 
 
-def body_empty(octets):
-    """Whether the header has its end and nothing follows it."""
-    return octets.endswith(b"\r\n\r\n") and octets.find(b"\r\n\r\n") == len(octets) - 4
+def body_has_a_line(octets):
+    """Whether there is a header's end and at least one whole line after it."""
+    return b"\n" in unix(octets).partition(b"\n\n")[2]
 
 
-def fetchmail(octets):
-    """fetchmail drops an mbox From_ line on top, and ends a header that has no empty line."""
-    lines = unix(octets)
-    if lines.startswith(b"From "):
-        lines = lines.partition(b"\n")[2]
-    return lines if lines.startswith(b"\n") or b"\n\n" in lines else lines + b"\n"
+def by_lines(octets):
+    """A program that reads POP3's answer line by line takes a bare LF for a line's end too."""
+    return re.sub(rb"(?<!\r)\n", b"\r\n", octets)
+
+
+def by_crlf_lines(octets):
+    """A program that knows only CRLF leaves the dot that the server doubled after a bare LF (most programs take one away)."""
+    return re.sub(rb"(?<!\r)\n\.", b"\n..", octets)
+
+
+def mbsync(octets):
+    """mbsync drops every CR, and refuses a message whose header has no end."""
+    lines = octets.replace(b"\r", b"")
+    return lines if header_ends(lines) else None
+
+
+def fetchmail(octets, by_imap):
+    """fetchmail drops every CR and mbox From_ lines in the header, ends a header that has no end and a last line that has
+    none; above a message without a header it writes one of its own. Over IMAP a header whose last line has no end takes
+    the parenthesis that closes FETCH's answer with it.
+    """
+    lines = octets.replace(b"\r", b"")
+    if lines.startswith(b"\n"):
+        return None
+    if not lines.endswith(b"\n"):
+        lines += b")\n" if by_imap and not header_ends(lines) else b"\n"
+    head, end, body = lines.partition(b"\n\n")
+    head = re.sub(rb"(?m)^From [^\n]*(?:\n|\Z)", b"", head)
+    return head + end + body if end else head + b"\n"
 
 
 def offlineimap(octets):

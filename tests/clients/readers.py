@@ -12,7 +12,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from clients.models import body_empty, by_pop3, fetchmail, getmail, header_ends, offlineimap, or_none, unix
+from clients import models
+from clients.models import by_pop3, or_none, unix
 from harness import terminal, wire
 
 RUN_S_MAX = 120
@@ -69,8 +70,12 @@ class Reader:
         return octets if self.protocol == "imap" else by_pop3(octets)
 
     def saved(self, octets):
-        """What this program makes of these octets; None when it fails on them itself."""
+        """What this program makes of these octets; None when it saves nothing of them."""
         return self.served(octets)
+
+    def may_skip(self, _octets):
+        """Whether the program may save nothing of these octets, or them as `saved` says."""
+        return False
 
 
 class Curl(Reader):
@@ -91,6 +96,9 @@ class Curl(Reader):
         run([*words, f"{scheme}://{server.host}:{self.port(server)}/{place}", "-o", folder / "#1"], folder)
         return [Path(folder, number).read_bytes() if Path(folder, number).exists() else b"" for number in numbers.split(",")]
 
+    def saved(self, octets):
+        return octets if self.protocol == "imap" else models.by_crlf_lines(by_pop3(octets))
+
 
 class Mbsync(Reader):
     """mbsync (isync) into a Maildir."""
@@ -103,8 +111,7 @@ class Mbsync(Reader):
         return [re.sub(rb"(?m)\AX-TUID: .{12}\n|(?<=\n)X-TUID: .{12}\n", b"", octets, count=1) for octets in maildir(folder / "INBOX")]
 
     def saved(self, octets):
-        # It refuses a message whose header has no end ("incomplete header").
-        return unix(octets) if header_ends(octets) else None
+        return models.mbsync(octets)
 
 
 def mbsync_settings(server, user, folder, security, port, channel):
@@ -128,7 +135,7 @@ class OfflineImap(Reader):
         return maildir(folder / "mail" / "INBOX")
 
     def saved(self, octets):
-        return or_none(offlineimap, octets)
+        return or_none(models.offlineimap, octets)
 
 
 def offlineimap_settings(server, user, folder, security, port, remote=""):
@@ -159,10 +166,11 @@ class Fetchmail(Reader):
                     f"bad-header accept\nuser '{user}' password '{server.passwords[user]}' {ssl} {check} keep fetchall no rewrite no mimedecode "
                     f"no dropstatus mda '{keep}'\n")
         run(["fetchmail", "-f", folder / "rc", "--pidfile", folder / "pid", "-i", folder / "ids", "-N", "--nosyslog", "-s"], folder)
-        return [path.read_bytes() for path in sorted(folder.glob("mail.*"))]
+        saved = [path.read_bytes() for path in sorted(folder.glob("mail.*"))]
+        return [octets for octets in saved if not octets.startswith(b"From: FETCHMAIL-DAEMON\n")]  # see its model
 
     def saved(self, octets):
-        return fetchmail(self.served(octets))
+        return models.fetchmail(self.served(octets), self.protocol == "imap")
 
 
 class Getmail(Reader):
@@ -191,7 +199,7 @@ class Getmail(Reader):
         return maildir(folder / "mail")
 
     def saved(self, octets):
-        return or_none(getmail, self.served(octets), self.protocol == "pop3")
+        return or_none(models.getmail, self.served(octets), self.protocol == "pop3")
 
 
 class Mpop(Reader):
@@ -227,8 +235,11 @@ class Neomutt(Reader):
         return [path.read_bytes() for path in sorted(cache.rglob("*")) if path.is_file() and re.fullmatch(r"\d+-\d+", path.name)]
 
     def saved(self, octets):
-        # It keeps no file for a message without a body.
-        return None if body_empty(octets) else unix(octets)
+        return unix(octets)
+
+    def may_skip(self, octets):
+        # Its cache keeps no file for a message without a line of a body.
+        return not models.body_has_a_line(octets)
 
 
 def neomutt_settings(server, user, security, port, cache):
@@ -306,6 +317,9 @@ class Poplib(Reader):
             found.append(b"".join(line + b"\r\n" for line in client.retr(number)[1]))
         client.quit()
         return found
+
+    def saved(self, octets):
+        return models.by_lines(self.served(octets))
 
 
 def missing(reader):

@@ -48,13 +48,13 @@ class Report:
     def guarded(self, client, function, *arguments):
         """Runs a part; an exception in it is one failed check of that client and the run goes on."""
         started = time.monotonic()
-        print(f"- {client}", flush=True)
         try:
             function(*arguments)
         except Exception as error:  # a driver's own trouble must not hide the other clients' results
             detail = "".join(traceback.format_exception(error)[-4:])
             self.check(client, "ran to its end", False, f"{type(error).__name__}: {error}\n{detail}")
-        print(f"  {time.monotonic() - started:.1f} s", flush=True)
+        row = self.rows.get(client, {"checks": 0, "failed": 0})
+        print(f"- {client}: {row['checks']} checks, {row['failed']} failed, {time.monotonic() - started:.1f} s", flush=True)
 
     def save(self, path):
         """Writes everything as JSON for tests/run's closing table."""

@@ -175,23 +175,23 @@ class Imap(Lines):
                 return parts
             parts.append(self.octets(int(match[1])))
 
-    def until(self, tag):
-        """Responses up to this tag's, which must be OK."""
+    def until(self, tag, good=("OK",)):
+        """Responses up to this tag's, which must be one of `good`."""
         got = []
         while True:
             response = self.response()
             if response[0].startswith(tag + b" "):
-                if not response[0][len(tag) + 1:].upper().startswith(b"OK"):
+                if response[0][len(tag) + 1:].decode("utf-8", "replace").partition(" ")[0].upper() not in good:
                     raise Refused(response[0].decode("utf-8", "replace"))
                 got.append(response)
                 return got
             got.append(response)
 
-    def command(self, text):
+    def command(self, text, good=("OK",)):
         """Sends one command, returns its responses, the tagged one last."""
         tag = self.tag()
         self.send(tag + b" " + (text if isinstance(text, bytes) else text.encode()) + b"\r\n")
-        return self.until(tag)
+        return self.until(tag, good)
 
     def select(self, mailbox="INBOX"):
         """SELECT; returns the number of messages."""
