@@ -53,8 +53,9 @@ class Report:
         except Exception as error:  # a driver's own trouble must not hide the other clients' results
             detail = "".join(traceback.format_exception(error)[-4:])
             self.check(client, "ran to its end", False, f"{type(error).__name__}: {error}\n{detail}")
-        row = self.rows.get(client, {"checks": 0, "failed": 0})
-        print(f"- {client}: {row['checks']} checks, {row['failed']} failed, {time.monotonic() - started:.1f} s", flush=True)
+        row = self.rows.get(client)
+        counts = f"{row['checks']} checks, {row['failed']} failed, " if row else ""
+        print(f"- {client}: {counts}{time.monotonic() - started:.1f} s", flush=True)
 
     def save(self, path):
         """Writes everything as JSON for tests/run's closing table."""
