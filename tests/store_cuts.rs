@@ -196,6 +196,61 @@ fn a_failed_read_is_tried_again() {
     });
 }
 
+/// Opens with so small a cache that the index reads from the disk.
+fn open_uncached(disk: &SimDisk, workers: &Workers) -> Store {
+    let options = Options { segment_bytes: 64 * 1024, index_cache_bytes: 0, ..Options::default() };
+    open_with(disk, workers, options).unwrap()
+}
+
+#[test]
+fn a_disk_that_fails_while_the_index_is_opened_again_hides_nothing_later() {
+    let workers = workers();
+    smol::block_on(async {
+        // The first failed read makes the index be opened again; the others fail while that is under way.
+        let opening = (1..48).step_by(2).map(|n| vec![0, n]).chain((2..60).step_by(8).map(|n| (0..n).collect()));
+        for failing in opening {
+            let what = format!("reads {failing:?} failed");
+            let disk = SimDisk::new();
+            let store = open_uncached(&disk, &workers);
+            for number in 0..STEPS - 1 {
+                step(&store, number).await.unwrap();
+            }
+            let seen = picture(&store).await.unwrap();
+            for n in failing {
+                disk.fail(Fault::Read(n));
+            }
+            drop(picture(&store).await);
+            disk.heal();
+            assert_eq!(picture(&store).await.as_ref(), Ok(&seen), "{what}");
+            let inbox = store.mailbox(MailboxId(1)).await.unwrap().unwrap();
+            let new = message(&store, b"Subject: later\r\n\r\n").await.unwrap();
+            assert_eq!(store.deliver(new, into(&[inbox.id])).await.unwrap()[0].uid, inbox.uid_next, "{what}");
+            let seen = picture(&store).await.unwrap();
+            let cut = disk.reboot(Cut::Nothing);
+            assert_eq!(picture(&open(&cut, &workers).unwrap()).await.unwrap(), seen, "{what}, then cut");
+        }
+    });
+}
+
+#[test]
+fn what_was_refused_is_not_there_after_a_restart() {
+    let workers = workers();
+    smol::block_on(async {
+        let (pictures, operations) = pictures(&workers).await;
+        for at in 0..operations {
+            let disk = SimDisk::new();
+            let store = open(&disk, &workers).unwrap();
+            disk.fail(Fault::Operation(at, std::io::ErrorKind::Other));
+            disk.fail(Fault::Sync(at));
+            let done = run(&store).await;
+            let killed = disk.revive();
+            let seen = picture(&open(&killed, &workers).unwrap()).await.unwrap();
+            assert_eq!(seen, pictures[done], "after {done} steps, operation or sync {at} failed");
+            assert!(!killed.list("log").unwrap().iter().any(|name| name.ends_with(".tmp")));
+        }
+    });
+}
+
 #[test]
 fn a_full_disk_refuses_and_a_freed_one_takes_again() {
     let workers = workers();

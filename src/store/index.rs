@@ -103,8 +103,10 @@ pub(crate) enum IndexError {
     Redb(Box<redb::Error>),
     /// A row is not what was written.
     Damaged(T),
-    /// The store is closed.
+    /// It is not open: the store is closed, or opening the index again failed.
     Closed,
+    /// It lacks some of what is in the log.
+    Behind,
 }
 
 impl std::fmt::Display for IndexError {
@@ -113,6 +115,7 @@ impl std::fmt::Display for IndexError {
             Self::Redb(error) => write!(f, "{error}"),
             Self::Damaged(table) => write!(f, "a damaged row in table {table:?}"),
             Self::Closed => f.write_str("closed"),
+            Self::Behind => f.write_str("behind the log"),
         }
     }
 }
@@ -214,11 +217,22 @@ impl Index {
         self.database.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Drops redb and opens it again, at the last state it made durable or at a later one that it still knew.
-    pub(crate) fn reopen(&self) -> Result<(), IndexError> {
+    /// Drops redb and opens it again, at the last state it made durable or at a later one that it still knew; `bring_up`
+    /// applies what it lacks. Nobody reads before that has succeeded; if it fails, every call is refused until the next
+    /// time.
+    pub(crate) fn reopen<E: From<IndexError>>(&self, bring_up: impl FnOnce(&Self) -> Result<(), E>) -> Result<(), E> {
         let mut place = self.database.write().unwrap_or_else(PoisonError::into_inner);
         drop(place.take());
-        *place = Some(self.open_file(self.disk.open(FILE)?)?);
+        let again = Self {
+            disk: self.disk.clone(),
+            cache_bytes: self.cache_bytes,
+            database: RwLock::new(None),
+            rows: RowMeter::default(),
+        };
+        let file = again.disk.open(FILE).map_err(IndexError::from)?;
+        again.put(again.open_file(file)?);
+        bring_up(&again)?;
+        *place = again.database.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(())
     }
 

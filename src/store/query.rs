@@ -45,9 +45,10 @@ impl Shared {
             match self.workers.run(move || shared.index.read(|rx| step(rx))).await {
                 Some(Ok(outcome)) => return Ok(outcome),
                 Some(Err(Fault::Refused(refusal))) => return Err(refusal),
-                Some(Err(Fault::Index(IndexError::Closed))) => return Err(Refusal::Unavailable),
                 Some(Err(Fault::Index(error))) => {
-                    log::error!("reading the index: {error}");
+                    if !matches!(error, IndexError::Closed) {
+                        log::error!("reading the index: {error}");
+                    }
                     if !again {
                         return Err(refusal_of_index(&error));
                     }
@@ -67,7 +68,7 @@ impl Shared {
 pub(crate) fn refusal_of_index(error: &IndexError) -> Refusal {
     match error {
         IndexError::Damaged(_) => Refusal::Damaged,
-        IndexError::Redb(_) | IndexError::Closed => Refusal::Unavailable,
+        IndexError::Redb(_) | IndexError::Closed | IndexError::Behind => Refusal::Unavailable,
     }
 }
 

@@ -35,6 +35,9 @@ const CHECKPOINT_COMMITS: u64 = 1_000;
 /// The thread's stack. redb recurses only as deep as its trees are high.
 const STACK_BYTES: usize = 512 * 1024;
 
+/// How the trouble with an index that does not open begins.
+const NO_INDEX: &str = "no index: ";
+
 /// The writer's own things.
 pub(crate) struct Writer {
     shared: Arc<Shared>,
@@ -118,6 +121,9 @@ impl Writer {
         let done = {
             let (decided, log, synced) = (&mut decided, &mut self.log, &mut synced);
             let decide = |tx: &mut Tx<'_>| {
+                if tx.state()?.position != last {
+                    return Err(IndexError::Behind);
+                }
                 let mut batch = Builder::new();
                 decide_all(tx, &mut batch, (place, now_unix_s), requests, riders, decided)?;
                 if batch.is_empty() {
@@ -187,11 +193,14 @@ impl Writer {
     fn reopen(&mut self) {
         let shared = &self.shared;
         let last = self.log.last();
-        let again = shared.index.reopen().map_err(recover::RecoverError::from);
-        let again = again.and_then(|()| recover::catch_up(&*shared.disk, &shared.index, last));
-        if let Err(error) = again {
-            log::error!("opening the index again: {error}");
-            *shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("no index: {error}"));
+        let again = shared.index.reopen(|index| recover::catch_up(&*shared.disk, index, last));
+        let mut trouble = shared.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match again {
+            Ok(()) => drop(trouble.take_if(|trouble| trouble.starts_with(NO_INDEX))),
+            Err(error) => {
+                log::error!("opening the index again: {error}");
+                *trouble = Some(format!("{NO_INDEX}{error}"));
+            }
         }
     }
 
