@@ -48,15 +48,25 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Lock(pub Box<dyn Debug + Send + Sync>);
 
-/// Makes a file with this content, whole or not at all. A cut leaves at most `NAME.tmp`, which the next start removes.
+/// Makes a file with this content, whole or not at all. A cut leaves at most `NAME.tmp`, which the next start removes; after
+/// a failure neither name stays, so that a full disk gets no fuller and a refused batch is not found by the next start.
 pub(crate) fn create_whole(disk: &dyn Disk, name: &str, parts: &[(u64, &[u8])]) -> io::Result<Arc<dyn DiskFile>> {
     let temporary = format!("{name}.tmp");
-    let file = disk.create(&temporary)?;
+    let made = make_whole(disk, name, &temporary, parts);
+    if made.is_err() {
+        // Either may not be there.
+        let _ = (disk.remove(&temporary), disk.remove(name));
+    }
+    made
+}
+
+fn make_whole(disk: &dyn Disk, name: &str, temporary: &str, parts: &[(u64, &[u8])]) -> io::Result<Arc<dyn DiskFile>> {
+    let file = disk.create(temporary)?;
     for (offset, part) in parts {
         file.write_at(*offset, part)?;
     }
     file.sync()?;
-    disk.rename(&temporary, name)?;
+    disk.rename(temporary, name)?;
     disk.sync_folder(folder_of(name))?;
     Ok(file)
 }

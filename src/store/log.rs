@@ -107,7 +107,8 @@ impl Log {
                 Ok(())
             }
             Err(error) => {
-                self.current = None;
+                // What was refused goes, so that a start before the next batch does not find it.
+                self.leave();
                 Err(error)
             }
         }
