@@ -3,7 +3,7 @@
 use super::check::{Binding, CertificateFacts, Data, DataState, Facts, FileFacts, ServerState, judge};
 use super::file;
 use super::output::{Failure, say, say_json};
-use crate::config::{Config, Problem, Service, Severity, Style, TlsFiles, read, report};
+use crate::config::{Config, Problem, Service, Severity, Style, TlsFiles, read_what_is_good, report};
 use crate::net::Listener;
 use crate::serve::{Asked, connect, is_without_ipv6};
 use crate::tls::{TlsError, examine};
@@ -23,10 +23,7 @@ const RAMFS: u64 = 0x8584_58f6;
 pub(super) fn check(config: Option<&Path>, json: bool) -> Result<(), Failure> {
     let path = file::of_verb(config);
     let text = file::text(&path)?;
-    let problems = match read(&text, &file::folder(&path)) {
-        Ok(parsed) => judge(&parsed.config, &parsed.places, &gather(&parsed.config)),
-        Err(problems) => problems,
-    };
+    let problems = every_problem(&text, &file::folder(&path));
     let name = path.display().to_string();
     if json {
         say_json(&as_json(&name, &text, &problems))?;
@@ -37,6 +34,19 @@ pub(super) fn check(config: Option<&Path>, json: bool) -> Result<(), Failure> {
         say(&report(&name, &text, &problems, style))?;
     }
     if problems.iter().any(|problem| problem.severity == Severity::Error) { Err(Failure::Told) } else { Ok(()) }
+}
+
+/// Those of the file, and those that what could be read of it has on this machine.
+fn every_problem(text: &str, folder: &Path) -> Vec<Problem> {
+    let (parsed, mut problems) = read_what_is_good(text, folder);
+    if let Some(parsed) = parsed {
+        let of_machine = judge(&parsed.config, &parsed.places, &gather(&parsed.config));
+        // A value that is wrong in itself says nothing about the machine.
+        let is_new = |problem: &Problem| problem.place.is_none() || problems.iter().all(|p| p.place != problem.place);
+        let of_machine: Vec<Problem> = of_machine.into_iter().filter(is_new).collect();
+        problems.extend(of_machine);
+    }
+    problems
 }
 
 #[derive(Serialize)]

@@ -8,7 +8,7 @@ mod value;
 
 pub use nearest::nearest;
 pub use problem::{Problem, Severity, Style, report};
-pub use read::{Parsed, Places, read};
+pub use read::{Parsed, Places, read, read_what_is_good};
 pub use value::{human_bytes, is_host_name};
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};

@@ -67,6 +67,15 @@ impl Places {
 
 /// Reads a configuration. Relative paths in it count from `folder`, where the file is.
 pub fn read(text: &str, folder: &Path) -> Result<Parsed, Vec<Problem>> {
+    match read_what_is_good(text, folder) {
+        (Some(parsed), problems) if problems.is_empty() => Ok(parsed),
+        (_, problems) => Err(problems),
+    }
+}
+
+/// As [`read`], but hands out what could be understood beside the problems, so that `check` can look at that as well: keys
+/// with problems have their defaults, services with problems are off. Nothing at all without a host name.
+pub fn read_what_is_good(text: &str, folder: &Path) -> (Option<Parsed>, Vec<Problem>) {
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut reader = Reader { text, folder, problems: Vec::new(), places: Places::default() };
     for error in &errors {
@@ -90,10 +99,7 @@ pub fn read(text: &str, folder: &Path) -> Result<Parsed, Vec<Problem>> {
         });
     }
     reader.problems.truncate(PROBLEMS_MAX);
-    match config {
-        Some(config) if reader.problems.is_empty() => Ok(Parsed { config, places: reader.places }),
-        _ => Err(reader.problems),
-    }
+    (config.map(|config| Parsed { config, places: reader.places }), reader.problems)
 }
 
 fn syntax_remedy(message: &str) -> &'static str {
@@ -185,8 +191,8 @@ impl Reader<'_> {
             config.data = data;
         }
         for service in Service::ALL {
-            if let Some(addresses) = self.addresses(root, service) {
-                config.listen.set(service, addresses);
+            if let Some(value) = self.value(root, "listen", service.name()) {
+                config.listen.set(service, self.addresses(value, service).unwrap_or_default());
             }
         }
         self.same_address_twice(&config);
@@ -390,13 +396,12 @@ impl Reader<'_> {
         }
     }
 
-    fn addresses(&mut self, root: &DeTable<'_>, service: Service) -> Option<Vec<SocketAddr>> {
+    fn addresses(&mut self, value: &Spanned<DeValue<'_>>, service: Service) -> Option<Vec<SocketAddr>> {
         let (key, port) = (service.name(), service.port());
         let remedy = format!(
             "write {key} = \"[::]:{port}\" for every address, \"127.0.0.1:{port}\" for this machine alone, a list of \
              such, or \"off\""
         );
-        let value = self.value(root, "listen", key)?;
         let place = value.span();
         if let Some(text) = value.get_ref().as_str() {
             return if text == "off" {

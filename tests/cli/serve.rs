@@ -219,6 +219,10 @@ fn check_tells_a_taken_port_and_knows_its_own_server() {
     let json = home.verb(&["check", "--json"], "");
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
     assert_eq!(json["problems"][0]["line"], 7);
+    home.configure("[store]\nreserve = \"0 B\"\ngahter = \"3 ms\"\n");
+    let told = text(&home.verb(&["check"], "").stdout);
+    assert!(told.contains("unknown key `store.gahter`") && told.contains("another program"), "all at once: {told}");
+    home.configure("[store]\nreserve = \"0 B\"\n");
     drop(taken);
 
     let _server = home.serve();
