@@ -101,6 +101,7 @@ impl Session {
     }
 
     async fn rest_line(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        self.wire.acknowledge();
         match self.wire.line(REST_BYTES_MAX, UPLOAD_PAUSE).await {
             Ok(line) => Ok(Some(line.text)),
             Err(WireError::LineTooLong) => Ok(None),

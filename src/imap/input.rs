@@ -89,6 +89,7 @@ async fn literal(wire: &mut Wire, assembler: &mut Assembler, until: impl Fn(&Wir
         let count = assembler.literal(octets);
         wire.consume(count);
     }
+    wire.acknowledge();
     Ok(())
 }
 

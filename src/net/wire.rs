@@ -199,6 +199,14 @@ impl Wire {
         Ok(self.buffered())
     }
 
+    /// The peer is in the middle of something: acknowledges what it has sent at once. Programs that write a message and
+    /// its last line end separately would else wait 40 ms for the kernel's delayed acknowledgement (Nagle's algorithm).
+    pub fn acknowledge(&self) {
+        if self.buffered().is_empty() {
+            self.stream.acknowledge();
+        }
+    }
+
     /// Octets read and not yet consumed.
     pub fn buffered(&self) -> &[u8] {
         self.input.get(self.consumed..).unwrap_or_default()
