@@ -37,7 +37,8 @@ pub struct Context {
 }
 
 /// Serves one connection to its end; on a port with implicit TLS the handshake is done already.
-pub async fn serve(wire: Wire, context: Context) {
+pub fn serve(wire: Wire, context: Context) -> impl Future<Output = ()> + Send {
+    // Made outside of the future, which would else hold it twice.
     let mut session = Session {
         held: Grant::none(wire.budget()),
         wire,
@@ -45,14 +46,16 @@ pub async fn serve(wire: Wire, context: Context) {
         state: State::NotAuthenticated { failures: 0 },
         refused_in_a_row: 0,
     };
-    let end = session.run().await;
-    if let Some((code, text)) = end.words() {
-        let mut out = Vec::new();
-        reply::status(&mut out, None, Condition::Bye, code.as_ref(), text);
-        session.wire.put(&out);
-    }
-    if !matches!(end, End::Broken) {
-        Box::pin(session.wire.close()).await;
+    async move {
+        let end = session.run().await;
+        if let Some((code, text)) = end.words() {
+            let mut out = Vec::new();
+            reply::status(&mut out, None, Condition::Bye, code.as_ref(), text);
+            session.wire.put(&out);
+        }
+        if !matches!(end, End::Broken) {
+            Box::pin(session.wire.close()).await;
+        }
     }
 }
 
@@ -106,20 +109,24 @@ pub(super) struct Opened<'a> {
 }
 
 impl Session {
+    /// Everything that is awaited here is boxed, so that a session that waits is no larger than its wait.
     async fn run(&mut self) -> End {
-        if let Err(error) = self.greet().await {
+        if let Err(error) = Box::pin(self.greet()).await {
             return End::Wire(error);
         }
         loop {
-            let outcome = match input::command(self).await {
+            let outcome = match Box::pin(input::command(self)).await {
                 Ok(input::Input::Command(command)) => {
                     let Command { tag, body } = *command;
-                    let done = self.execute(&tag, body).await;
-                    self.conclude(&tag, done).await
+                    let done = match body {
+                        CommandBody::Idle => Box::pin(self.idle(&tag)).await,
+                        body => Box::pin(self.execute(&tag, body)).await,
+                    };
+                    Box::pin(self.conclude(&tag, done)).await
                 }
                 Ok(input::Input::Rejected(rejected)) => {
                     self.refused_in_a_row = self.refused_in_a_row.saturating_add(1);
-                    send(&mut self.wire, |out| rejected.put(out)).await.map_err(End::Wire)
+                    Box::pin(send(&mut self.wire, |out| rejected.put(out))).await.map_err(End::Wire)
                 }
                 Err(end) => Err(end),
             };

@@ -49,7 +49,7 @@ impl Stream {
         };
         if let Transport::Tcp(stream) = transport {
             // Only a hint: without it the peer waits some milliseconds.
-            drop(rustix::net::sockopt::set_tcp_quickack(stream.get_ref(), true));
+            let _ = rustix::net::sockopt::set_tcp_quickack(stream.get_ref(), true);
         }
     }
 }

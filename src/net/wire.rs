@@ -302,7 +302,8 @@ impl Wire {
     /// Reads once more into the input, whatever is there already.
     pub async fn read_more(&mut self, limit: Duration) -> Result<(), WireError> {
         if !self.output.is_empty() {
-            self.flush().await?;
+            // Boxed, so that a connection that only waits is small.
+            Box::pin(self.flush()).await?;
         }
         if self.options.stop.is_given() {
             return Err(WireError::Stopping);
@@ -344,14 +345,15 @@ impl Wire {
     }
 }
 
-/// `work`, unless `limit` passes, the server stops or the account ends first.
-async fn within<T>(
-    options: &WireOptions,
-    account: Option<&Stop>,
+/// `work`, unless `limit` passes, the server stops or the account ends first. No async function: that would hold `work`
+/// twice.
+fn within<'a, T: 'a>(
+    options: &'a WireOptions,
+    account: Option<&'a Stop>,
     limit: Duration,
-    work: impl Future<Output = Result<T, WireError>>,
-) -> Result<T, WireError> {
-    let revoked = async {
+    work: impl Future<Output = Result<T, WireError>> + 'a,
+) -> impl Future<Output = Result<T, WireError>> + 'a {
+    let revoked = async move {
         match account {
             Some(account) => account.given().await,
             None => std::future::pending().await,
@@ -362,11 +364,11 @@ async fn within<T>(
         options.stop.given().await;
         Err(WireError::Stopping)
     };
-    let late = async {
+    let late = async move {
         options.clock.sleep(limit).await;
         Err(WireError::TimedOut)
     };
-    future::or(work, future::or(future::or(stopping, revoked), late)).await
+    future::or(work, future::or(future::or(stopping, revoked), late))
 }
 
 /// `write`, unless the peer takes nothing for [`WRITE_STALL`], or for [`LAST_WORDS`] once the server stops.

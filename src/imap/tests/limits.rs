@@ -100,7 +100,7 @@ fn a_session_that_waits_is_small_and_holds_no_memory() {
         let (ours, _theirs) = pipe(1);
         let wire = Wire::over_pipe(ours, LOOPBACK.into(), world.wires.clone());
         let task = serve(wire, world.context.clone());
-        assert!(size_of_val(&task) < 3_000, "{} octets", size_of_val(&task));
+        assert!(size_of_val(&task) < 1_000, "{} octets", size_of_val(&task));
     });
 }
 
