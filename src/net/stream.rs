@@ -6,7 +6,7 @@ use futures_rustls::TlsAcceptor;
 use futures_rustls::server::TlsStream;
 use smol::io::{AsyncRead, AsyncWrite};
 use std::io;
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -100,6 +100,11 @@ impl AsyncWrite for Transport {
     }
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        forward!(self, Transport { Tcp, Pipe }, stream => Pin::new(stream).poll_close(cx), gone Poll::Ready(Ok(())))
+        match self.get_mut() {
+            // Async's own close only flushes; the peer is to see the end now, not when the socket is dropped.
+            Self::Tcp(stream) => Poll::Ready(stream.get_ref().shutdown(Shutdown::Write)),
+            Self::Pipe(stream) => Pin::new(stream).poll_close(cx),
+            Self::Gone => Poll::Ready(Ok(())),
+        }
     }
 }
