@@ -2,7 +2,8 @@
 //! no clock, no configuration, no chance. What an event names and is not there is passed over.
 
 use super::event::{Event, NewMailbox, StoredMessage};
-use super::index::{IndexError, Read, T, Tx, after_prefix, key_modseq, key_name, key_u32, key_u64, key_uid};
+use super::index::{IndexError, Read, Tx};
+use super::keys::{T, after_prefix, key_modseq, key_name, key_u32, key_u64, key_uid};
 use super::rows::{self, EntryRow, decode, one, value};
 use super::runs;
 use super::types::*;

@@ -6,7 +6,7 @@ use super::query::{self, Fault};
 use super::reader::BodyReader;
 use super::types::*;
 use super::watch::{AccountWatch, Watch};
-use super::{COPY_MESSAGES_MAX, index::T, rows, runs};
+use super::{COPY_MESSAGES_MAX, keys::T, rows, runs};
 use super::{Copied, Expunged, FlagsChanged, NewMessage, Store, Stored, TARGETS_MAX, Target};
 use std::sync::PoisonError;
 

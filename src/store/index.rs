@@ -1,32 +1,10 @@
 //! The index: redb behind a handle that can be swapped, because redb refuses everything after any failed read or write
-//! until it is opened again. Every row carries a checksum over its table, key and value.
-//!
-//! Keys are big-endian, so that they sort; `|` joins them. Values are varints unless told.
-//!
-//! | table         | key                  | value                                                            |
-//! |---------------|----------------------|------------------------------------------------------------------|
-//! | state         | (empty)              | format, position in the log, next numbers, totals                |
-//! | domains       | name                 | accounts and aliases in it                                       |
-//! | accounts      | account              | address, secrets                                                 |
-//! | addresses     | address              | account                                                          |
-//! | locals        | local part, 0, account | (empty)                                                        |
-//! | aliases       | address              | targets                                                          |
-//! | mailboxes     | mailbox              | name, UIDNEXT, counters, keywords: all that SELECT and STATUS tell |
-//! | names         | account \| name      | mailbox                                                          |
-//! | subscriptions | account \| name      | (empty)                                                          |
-//! | doomed        | mailbox              | (empty): deleted, its rows go in steps                           |
-//! | entries       | mailbox \| UID       | message, flags, MODSEQ, save date                                |
-//! | modseqs       | mailbox \| MODSEQ    | UID: the message whose last change it was                        |
-//! | expunged      | mailbox \| MODSEQ    | UIDs that went with it                                           |
-//! | uids, unseen, deleted | mailbox \| first UID | last UID of the run: all, without \Seen, with \Deleted   |
-//! | messages      | message              | blob, size, date, summary                                        |
-//! | shares        | message              | mailboxes that hold it, when more than one                       |
-//! | blobs         | blob \| part         | references and size (part 0), then at most 128 extents           |
-//! | segments      | segment              | live and dead octets of bodies                                   |
+//! until it is opened again. Every row carries a checksum over its table, key and value. The tables are drawn in
+//! [`super::keys`].
 
 use super::disk::{Disk, DiskFile};
+use super::keys::T;
 use super::rows::State;
-use super::{MailboxId, ModSeq, Uid};
 use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, Table, TableDefinition};
 use std::collections::BTreeMap;
 use std::io;
@@ -36,65 +14,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 const FILE: &str = "index.redb";
 const TEMPORARY: &str = "index.redb.tmp";
 
-/// A table; the number is part of its rows' checksums.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum T {
-    State,
-    Domains,
-    Accounts,
-    Addresses,
-    Locals,
-    Aliases,
-    Mailboxes,
-    Names,
-    Subscriptions,
-    Doomed,
-    Entries,
-    ModSeqs,
-    Expunged,
-    Uids,
-    Unseen,
-    Deleted,
-    Messages,
-    Shares,
-    Blobs,
-    Segments,
-}
-
-/// Tables whose rows name places in the log, which recovery may change.
-const WITH_PLACES: [T; 3] = [T::State, T::Blobs, T::Segments];
-
-const TABLES: [(T, &str); 20] = [
-    (T::State, "state"),
-    (T::Domains, "domains"),
-    (T::Accounts, "accounts"),
-    (T::Addresses, "addresses"),
-    (T::Locals, "locals"),
-    (T::Aliases, "aliases"),
-    (T::Mailboxes, "mailboxes"),
-    (T::Names, "names"),
-    (T::Subscriptions, "subscriptions"),
-    (T::Doomed, "doomed"),
-    (T::Entries, "entries"),
-    (T::ModSeqs, "modseqs"),
-    (T::Expunged, "expunged"),
-    (T::Uids, "uids"),
-    (T::Unseen, "unseen"),
-    (T::Deleted, "deleted"),
-    (T::Messages, "messages"),
-    (T::Shares, "shares"),
-    (T::Blobs, "blobs"),
-    (T::Segments, "segments"),
-];
-
 type Bytes = &'static [u8];
 
-impl T {
-    fn definition(self) -> TableDefinition<'static, Bytes, Bytes> {
-        let name = TABLES.iter().find(|(table, _)| *table == self).map_or("?", |(_, name)| name);
-        TableDefinition::new(name)
-    }
-}
+const ROWS: TableDefinition<'static, Bytes, Bytes> = TableDefinition::new("rows");
 
 /// Why the index did not answer.
 #[derive(Debug)]
@@ -191,12 +113,8 @@ impl Index {
             // A cut before the rename leaves a temporary file, which is made anew at the next start.
             let database = index.open_file(index.disk.create(TEMPORARY)?)?;
             index.put(database);
-            index.write(true, |tx| {
-                for (table, _) in TABLES {
-                    tx.table(table)?;
-                }
-                Ok(())
-            })?;
+            // Opening its table is what makes it.
+            index.write(true, |_| Ok(()))?;
             index.disk.rename(TEMPORARY, FILE)?;
             index.disk.sync_folder("")?;
         }
@@ -256,7 +174,8 @@ impl Index {
         let guard = self.get();
         let database = guard.as_ref().ok_or(IndexError::Closed)?;
         let transaction = database.begin_read().map_err(IndexError::from)?;
-        let mut rx = Rx { transaction, open: std::array::from_fn(|_| None), rows: 0 };
+        let table = transaction.open_table(ROWS).map_err(IndexError::from)?;
+        let mut rx = Rx { table, rows: 0 };
         let outcome = step(&mut rx);
         self.rows.read.fetch_add(rx.rows, Ordering::Relaxed);
         outcome
@@ -288,8 +207,7 @@ impl Index {
             transaction.set_durability(Durability::None)?;
         }
         let mut tx = Tx {
-            transaction: &transaction,
-            open: std::array::from_fn(|_| None),
+            table: transaction.open_table(ROWS)?,
             state: None,
             state_before: None,
             segments: BTreeMap::new(),
@@ -344,25 +262,14 @@ pub(crate) trait Read {
 
 /// A step of reading.
 pub(crate) struct Rx {
-    transaction: redb::ReadTransaction,
-    open: [Option<ReadOnlyTable<Bytes, Bytes>>; TABLES.len()],
+    table: ReadOnlyTable<Bytes, Bytes>,
     rows: u64,
-}
-
-impl Rx {
-    fn table(&mut self, table: T) -> Result<&mut ReadOnlyTable<Bytes, Bytes>, IndexError> {
-        let slot = self.open.get_mut(table as usize).ok_or(IndexError::Damaged(table))?;
-        if slot.is_none() {
-            *slot = Some(self.transaction.open_table(table.definition())?);
-        }
-        slot.as_mut().ok_or(IndexError::Damaged(table))
-    }
 }
 
 impl Read for Rx {
     fn get(&mut self, table: T, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
         self.rows += 1;
-        get(self.table(table)?, table, key)
+        get(&self.table, table, key)
     }
     fn scan(
         &mut self,
@@ -372,7 +279,7 @@ impl Read for Rx {
         ascending: bool,
         each: &mut Each<'_>,
     ) -> Result<(), IndexError> {
-        let rows = scan(self.table(table)?, table, (from, to), ascending, each)?;
+        let rows = scan(&self.table, table, (from, to), ascending, each)?;
         self.rows += rows;
         Ok(())
     }
@@ -380,8 +287,7 @@ impl Read for Rx {
 
 /// A transaction of writing.
 pub(crate) struct Tx<'t> {
-    transaction: &'t redb::WriteTransaction,
-    open: [Option<Table<'t, Bytes, Bytes>>; TABLES.len()],
+    table: Table<'t, Bytes, Bytes>,
     state: Option<State>,
     state_before: Option<State>,
     /// What the transaction adds to and takes from segments' live octets, and adds to their dead ones.
@@ -390,27 +296,19 @@ pub(crate) struct Tx<'t> {
     rows_written: u64,
 }
 
-impl<'t> Tx<'t> {
-    fn table(&mut self, table: T) -> Result<&mut Table<'t, Bytes, Bytes>, IndexError> {
-        let slot = self.open.get_mut(table as usize).ok_or(IndexError::Damaged(table))?;
-        if slot.is_none() {
-            *slot = Some(self.transaction.open_table(table.definition())?);
-        }
-        slot.as_mut().ok_or(IndexError::Damaged(table))
-    }
-
+impl Tx<'_> {
     /// Writes a row.
     pub(crate) fn put(&mut self, table: T, key: &[u8], mut value: Vec<u8>) -> Result<(), IndexError> {
         self.rows_written += 1;
         value.extend_from_slice(&row_crc(table, key, &value).to_le_bytes());
-        self.table(table)?.insert(key, value.as_slice())?;
+        self.table.insert(&*table.tree_key(key), value.as_slice())?;
         Ok(())
     }
 
     /// Removes a row; says whether there was one.
     pub(crate) fn remove(&mut self, table: T, key: &[u8]) -> Result<bool, IndexError> {
         self.rows_written += 1;
-        Ok(self.table(table)?.remove(key)?.is_some())
+        Ok(self.table.remove(&*table.tree_key(key))?.is_some())
     }
 
     /// The state row, to read and to change; written when the transaction ends.
@@ -442,7 +340,7 @@ impl<'t> Tx<'t> {
 impl Read for Tx<'_> {
     fn get(&mut self, table: T, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
         self.rows_read += 1;
-        get(self.table(table)?, table, key)
+        get(&self.table, table, key)
     }
     fn scan(
         &mut self,
@@ -452,7 +350,7 @@ impl Read for Tx<'_> {
         ascending: bool,
         each: &mut Each<'_>,
     ) -> Result<(), IndexError> {
-        let rows = scan(self.table(table)?, table, (from, to), ascending, each)?;
+        let rows = scan(&self.table, table, (from, to), ascending, each)?;
         self.rows_read += rows;
         Ok(())
     }
@@ -469,7 +367,7 @@ fn checked<'a>(table: T, key: &[u8], row: &'a [u8]) -> Result<&'a [u8], IndexErr
 }
 
 fn get(rows: &impl ReadableTable<Bytes, Bytes>, table: T, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
-    match rows.get(key)? {
+    match rows.get(&*table.tree_key(key))? {
         Some(row) => Ok(Some(checked(table, key, row.value())?.to_vec())),
         None => Ok(None),
     }
@@ -486,11 +384,18 @@ fn scan(
     if from > to {
         return Ok(count);
     }
-    let mut range = rows.range::<&[u8]>(from..=to)?;
-    while let Some(row) = if ascending { range.next() } else { range.next_back() } {
+    let (mut from, mut to) = (table.tree_key(from), table.tree_key(to));
+    let mut forward = ascending;
+    if table.runs_backwards() {
+        (from, to) = (to, from);
+        forward = !forward;
+    }
+    let mut range = rows.range::<&[u8]>(&*from..=&*to)?;
+    while let Some(row) = if forward { range.next() } else { range.next_back() } {
         let (key, value) = row?;
         count += 1;
-        if !each(key.value(), checked(table, key.value(), value.value())?)? {
+        let key = table.key_of(key.value()).ok_or(IndexError::Damaged(table))?;
+        if !each(&key, checked(table, &key, value.value())?)? {
             break;
         }
     }
@@ -520,73 +425,14 @@ impl redb::StorageBackend for Backend {
 }
 
 /// A sum over every row that names no place in the log: equal for equal contents.
-pub(crate) fn digest(rx: &mut impl Read) -> Result<u64, IndexError> {
+pub(crate) fn digest(rx: &Rx) -> Result<u64, IndexError> {
     let mut sum = 0u64;
-    for (table, _) in TABLES.into_iter().filter(|(table, _)| !WITH_PLACES.contains(table)) {
-        rx.scan(table, &[], &[0xff; 16], true, &mut |key, row| {
-            sum = sum
-                .rotate_left(7)
-                .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-                .wrapping_add(u64::from(row_crc(table, key, row)));
-            Ok(true)
-        })?;
+    for row in rx.table.range::<&[u8]>(..)? {
+        let (key, value) = row?;
+        if super::keys::table_of(key.value()).is_some_and(|table| !T::names_places(table)) {
+            let row = crc32c::crc32c_append(crc32c::crc32c(key.value()), value.value());
+            sum = sum.rotate_left(7).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(u64::from(row));
+        }
     }
     Ok(sum)
-}
-
-/// The key of a number.
-pub(crate) fn key_u32(number: u32) -> [u8; 4] {
-    number.to_be_bytes()
-}
-
-/// The key of a number.
-pub(crate) fn key_u64(number: u64) -> [u8; 8] {
-    number.to_be_bytes()
-}
-
-/// The key of something of a mailbox's by UID.
-pub(crate) fn key_uid(mailbox: MailboxId, uid: Uid) -> [u8; 8] {
-    ((u64::from(mailbox.0) << 32) | u64::from(uid.0)).to_be_bytes()
-}
-
-/// The key of something of a mailbox's by modification sequence.
-pub(crate) fn key_modseq(mailbox: MailboxId, modseq: ModSeq) -> [u8; 12] {
-    let mut key = [0; 12];
-    for (to, from) in key.iter_mut().zip(mailbox.0.to_be_bytes().into_iter().chain(modseq.0.to_be_bytes())) {
-        *to = from;
-    }
-    key
-}
-
-/// The UID at the end of such a key.
-pub(crate) fn uid_of_key(key: &[u8]) -> Option<Uid> {
-    key.last_chunk::<4>().map(|uid| Uid(u32::from_be_bytes(*uid)))
-}
-
-/// The modification sequence at the end of such a key.
-pub(crate) fn modseq_of_key(key: &[u8]) -> Option<ModSeq> {
-    key.last_chunk::<8>().map(|modseq| ModSeq(u64::from_be_bytes(*modseq)))
-}
-
-/// The key of part of a blob.
-pub(crate) fn key_blob(blob: u64, part: u32) -> [u8; 12] {
-    let mut key = [0; 12];
-    for (to, from) in key.iter_mut().zip(blob.to_be_bytes().into_iter().chain(part.to_be_bytes())) {
-        *to = from;
-    }
-    key
-}
-
-/// The key of a name in an account.
-pub(crate) fn key_name(account: u32, name: &str) -> Vec<u8> {
-    let mut key = account.to_be_bytes().to_vec();
-    key.extend_from_slice(name.as_bytes());
-    key
-}
-
-/// Above every key that begins with `prefix` and goes on in UTF-8.
-pub(crate) fn after_prefix(prefix: &[u8]) -> Vec<u8> {
-    let mut key = prefix.to_vec();
-    key.push(0xff);
-    key
 }

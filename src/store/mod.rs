@@ -1,7 +1,7 @@
 //! The mail log and its index. The only room that knows redb; keeps bytes, keys and events and knows no MIME.
 //!
 //! A change is decided by the one [`writer`], written to the log as events, synced, and applied to the index by
-//! [`apply`]; a start applies again what the index has not seen ([`recover`]). The index's tables are drawn in [`index`].
+//! [`apply`]; a start applies again what the index has not seen ([`recover`]). The index's tables are drawn in [`keys`].
 
 mod apply;
 mod batch;
@@ -14,6 +14,7 @@ mod disk;
 mod event;
 mod handle;
 mod index;
+mod keys;
 mod log;
 mod query;
 mod queue;
@@ -23,6 +24,7 @@ mod rows;
 mod runs;
 mod segment;
 pub mod sim;
+mod spans;
 mod stats;
 mod types;
 mod watch;

@@ -1,6 +1,7 @@
 //! Reading the index: one short transaction a step, on a worker, none kept open.
 
-use super::index::{IndexError, Read, Rx, T, after_prefix, key_modseq, key_name, key_u32, modseq_of_key, uid_of_key};
+use super::index::{IndexError, Read, Rx};
+use super::keys::{T, after_prefix, key_modseq, key_name, key_u32, modseq_of_key, uid_of_key};
 use super::rows::{self, State, decode};
 use super::runs;
 use super::types::*;
@@ -239,7 +240,7 @@ pub(crate) fn entries(
         if entries.len() >= max {
             break;
         }
-        let (from, to) = (super::index::key_uid(mailbox, range.first), super::index::key_uid(mailbox, range.last));
+        let (from, to) = (super::keys::key_uid(mailbox, range.first), super::keys::key_uid(mailbox, range.last));
         rx.scan(T::Entries, &from, &to, true, &mut |key, row| {
             let uid = uid_of_key(key).ok_or(IndexError::Damaged(T::Entries))?;
             entries.push(rows::decode_entry(uid, row)?.entry);

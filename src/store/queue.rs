@@ -118,9 +118,9 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    /// Waits for work. Gathers requests for at most `gather` while `on_the_way` says that more are coming; with `chores`
-    /// it does not wait for the first.
-    pub(crate) fn take(&self, gather: Duration, on_the_way: &dyn Fn() -> bool, chores: bool) -> Work {
+    /// Waits for work. Gathers requests for at most `gather` while `on_the_way`, asked with how many have come, says that
+    /// more are coming; with `chores` it does not wait for the first.
+    pub(crate) fn take(&self, gather: Duration, on_the_way: &dyn Fn(usize) -> bool, chores: bool) -> Work {
         let mut state = self.lock();
         loop {
             if std::mem::take(&mut state.reopen) {
@@ -138,7 +138,11 @@ impl Queue {
             state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let until = Instant::now() + gather;
-        while !state.closed && !is_full(&state) && state.waiting.iter().any(|request| request.gathers) && on_the_way() {
+        while !state.closed && !is_full(&state) {
+            let come = state.waiting.iter().filter(|request| request.gathers).count();
+            if come == 0 || !on_the_way(come) {
+                break;
+            }
             let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
                 break;
             };

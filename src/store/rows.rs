@@ -1,7 +1,8 @@
-//! What the rows hold, and how they are written. The tables are drawn in [`super::index`].
+//! What the rows hold, and how they are written. The tables are drawn in [`super::keys`].
 
 use super::bytes::{Code, Decoder, Encoder, get_list, put_list};
-use super::index::{IndexError, Read, T, Tx, key_blob, key_u32, key_u64, key_uid};
+use super::index::{IndexError, Read, Tx};
+use super::keys::{T, key_blob, key_u32, key_u64, key_uid};
 use super::segment::Position;
 use super::types::*;
 

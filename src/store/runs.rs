@@ -1,7 +1,8 @@
 //! Sets of UIDs kept as rows of runs (mailbox | first -> last): a mailbox whose UIDs have no gaps is one row, and a new
 //! message changes one, however many there are.
 
-use super::index::{IndexError, Read, T, Tx, key_uid, uid_of_key};
+use super::index::{IndexError, Read, Tx};
+use super::keys::{T, key_uid, uid_of_key};
 use super::types::*;
 
 /// The last run that begins at `uid` or before.

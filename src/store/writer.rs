@@ -16,7 +16,8 @@ use super::batch::Builder;
 use super::body::in_flight;
 use super::decide::Step;
 use super::event::Event;
-use super::index::{IndexError, Read, T, Tx, key_u32, uid_of_key};
+use super::index::{IndexError, Read, Tx};
+use super::keys::{T, key_u32, uid_of_key};
 use super::log::Log;
 use super::queue::{Answer, Request, Work};
 use super::recover;
@@ -26,7 +27,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A checkpoint comes after so many octets of batches since the last,
 const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
@@ -43,6 +44,8 @@ pub(crate) struct Writer {
     shared: Arc<Shared>,
     log: Log,
     gather: Duration,
+    /// Deliveries in the last batch and in the one before, and when the last was answered.
+    answered: (usize, usize, Instant),
     commits: u64,
     bytes: u64,
 }
@@ -63,7 +66,7 @@ enum Failure {
 impl Writer {
     /// Starts the thread.
     pub(crate) fn start(shared: Arc<Shared>, log: Log, gather: Duration) -> io::Result<std::thread::JoinHandle<()>> {
-        let writer = Self { shared, log, gather, commits: 0, bytes: 0 };
+        let writer = Self { shared, log, gather, answered: (0, 0, Instant::now()), commits: 0, bytes: 0 };
         std::thread::Builder::new().name("store".into()).stack_size(STACK_BYTES).spawn(move || writer.run())
     }
 
@@ -71,7 +74,8 @@ impl Writer {
         loop {
             let shared = self.shared.clone();
             let chores = self.is_checkpoint_due() || shared.doomed.load(Ordering::Acquire);
-            match shared.queue.take(self.gather, &|| in_flight(&shared.in_flight), chores) {
+            let on_the_way = |come: usize| in_flight(&shared.in_flight) || come < self.expected();
+            match shared.queue.take(self.gather, &on_the_way, chores) {
                 Work::Batch(requests) => self.batch(requests),
                 Work::Chores => self.chores(),
                 Work::Reopen => {
@@ -87,9 +91,16 @@ impl Writer {
         self.close();
     }
 
+    /// Senders that were answered a moment ago mostly have more: so many deliveries are waited for.
+    fn expected(&self) -> usize {
+        let (last, before, when) = self.answered;
+        if when.elapsed() < self.gather * 10 { last.max(before) } else { 0 }
+    }
+
     /// Decides, writes, commits and answers a batch.
     fn batch(&mut self, requests: Vec<Request>) {
         let riders = self.riders();
+        let deliveries = requests.iter().filter(|request| request.gathers).count();
         let outcome = catch_unwind(AssertUnwindSafe(|| self.commit(requests, &riders)));
         let Ok((decided, outcome)) = outcome else {
             // The answers are gone with it, which those who wait for them see.
@@ -110,6 +121,7 @@ impl Writer {
         for tell in decided.answers {
             tell(answer.clone());
         }
+        self.answered = (deliveries, self.answered.0, Instant::now());
     }
 
     fn commit(&mut self, requests: Vec<Request>, riders: &[(MailboxId, super::Uid)]) -> (Decided, Result<(), Refusal>) {

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "not every test uses all of it")]
 
+pub(crate) mod mail;
+
 use pigeon::base::{Budget, Clock, Workers};
 use pigeon::store::sim::SimDisk;
 use pigeon::store::*;

@@ -3,7 +3,8 @@
 use super::Step;
 use crate::store::apply::domain_of;
 use crate::store::event::{Event, NewMailbox};
-use crate::store::index::{Read, T, key_u32};
+use crate::store::index::Read;
+use crate::store::keys::{T, key_u32};
 use crate::store::query::{self, Fault};
 use crate::store::types::*;
 

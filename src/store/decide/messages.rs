@@ -4,7 +4,7 @@ use super::Step;
 use crate::store::apply::{changed, intern, names_of};
 use crate::store::body::Content;
 use crate::store::event::{Event, StoredMessage, StoredPlace};
-use crate::store::index::T;
+use crate::store::keys::T;
 use crate::store::query::{self, Fault};
 use crate::store::rows::{self, Extent};
 use crate::store::runs;
