@@ -21,6 +21,8 @@ const READ_BYTES: usize = 8 * 1024;
 const OUTPUT_BYTES: usize = 8 * 1024;
 /// What keys, tickets and the handshake take of memory for one connection (measured with 500 of them).
 const TLS_BYTES: usize = 8 * 1024;
+/// So many lines, reads and writes in a row, and other connections have their turn.
+const STREAK_MAX: u8 = 16;
 /// A peer that takes no octet for so long is gone (RFC 5321 4.5.3.2 asks for minutes).
 const WRITE_STALL: Duration = Duration::from_secs(180);
 /// Once the server stops, last words may take so long.
@@ -78,6 +80,8 @@ pub struct Wire {
     input: Vec<u8>,
     consumed: usize,
     output: Vec<u8>,
+    /// Lines, reads and writes since others had their turn.
+    streak: u8,
     grant: Grant,
     tls_grant: Grant,
     options: WireOptions,
@@ -101,7 +105,8 @@ impl Wire {
     fn over(stream: Stream, peer: SocketAddr, local: SocketAddr, options: WireOptions) -> Self {
         let (grant, tls_grant) = (Grant::none(&options.budget), Grant::none(&options.budget));
         let (input, output) = (Vec::new(), Vec::new());
-        Self { stream, input, consumed: 0, output, grant, tls_grant, options, account: None, peer, local }
+        let (consumed, streak, account) = (0, 0, None);
+        Self { stream, input, consumed, output, streak, grant, tls_grant, options, account, peer, local }
     }
 
     /// The other side.
@@ -168,6 +173,7 @@ impl Wire {
         let mut searched = 0;
         let mut too_long = false;
         let started = self.options.clock.monotonic();
+        self.take_turns().await;
         loop {
             let fresh = self.input.get(self.consumed + searched..).unwrap_or_default();
             if let Some(at) = memchr::memchr(b'\n', fresh) {
@@ -242,7 +248,10 @@ impl Wire {
         while !self.output.is_empty() {
             match self.write_some().await {
                 // Taken off at once: what is written must not be written again if this future is dropped at a wait.
-                Ok(count) => drop(self.output.drain(..count)),
+                Ok(count) => {
+                    drop(self.output.drain(..count));
+                    self.take_turns().await;
+                }
                 Err(error) => {
                     self.output = Vec::new();
                     return Err(error);
@@ -311,6 +320,7 @@ impl Wire {
         if self.buffered().is_empty() {
             self.release();
         }
+        self.take_turns().await;
         let Self { stream, input, consumed, grant, options, account, .. } = self;
         let read = poll_fn(|cx| {
             let mut scratch = [0; READ_BYTES];
@@ -330,6 +340,25 @@ impl Wire {
             }
         });
         within(options, account.as_deref(), limit, read).await
+    }
+
+    /// Looks, without waiting, whether the peer is still there and nothing else ends the connection: for long work
+    /// during which nothing is written. What the peer has sent stays for the next call.
+    pub async fn check(&mut self) -> Result<(), WireError> {
+        if self.buffered().len() >= READ_BYTES {
+            return if self.options.stop.is_given() { Err(WireError::Stopping) } else { Ok(()) };
+        }
+        future::poll_once(self.read_more(Duration::MAX)).await.unwrap_or(Ok(()))
+    }
+
+    /// All connections share one thread: a peer that always has more to say, or always takes what it is told, must not
+    /// keep it.
+    async fn take_turns(&mut self) {
+        self.streak = self.streak.saturating_add(1);
+        if self.streak >= STREAK_MAX {
+            self.streak = 0;
+            future::yield_now().await;
+        }
     }
 
     /// Gives the buffers back.
@@ -425,6 +454,48 @@ mod tests {
             drop(peer);
             assert!(matches!(wire.line(100, LIMIT).await, Err(WireError::Closed)));
         });
+    }
+
+    #[test]
+    fn long_work_notices_that_nobody_waits_for_it_any_more() {
+        smol::block_on(async {
+            let (mut wire, mut peer, _hand) = wire();
+            wire.check().await.unwrap();
+            peer.write_all(b"DONE\r\n").await.unwrap();
+            wire.check().await.unwrap();
+            assert_eq!(wire.line(100, LIMIT).await.unwrap().text, b"DONE", "what was sent meanwhile is not lost");
+            drop(peer);
+            assert!(matches!(wire.check().await, Err(WireError::Closed)));
+            let (mut wire, _peer, _hand) = self::wire();
+            wire.options.stop.give();
+            assert!(matches!(wire.check().await, Err(WireError::Stopping)));
+        });
+    }
+
+    #[test]
+    fn a_peer_that_never_stops_talking_does_not_hold_up_the_others() {
+        let (clock, _hand) = Clock::simulated(0);
+        let executor = smol::LocalExecutor::new();
+        smol::block_on(executor.run(async {
+            let lines = 1_000;
+            let (end, mut peer) = pipe(64 * 1024);
+            peer.write_all("NOOP\r\n".repeat(lines).as_bytes()).await.unwrap();
+            let options = WireOptions { budget: Budget::new(1 << 20), clock, stop: Arc::new(Stop::new()) };
+            let mut wire = Wire::over_pipe(end, SocketAddr::from(([192, 0, 2, 1], 1)), options);
+            let served = std::cell::Cell::new(0);
+            let flood = async {
+                for _ in 0..lines {
+                    wire.line(100, LIMIT).await.unwrap();
+                    served.set(served.get() + 1);
+                }
+            };
+            let other = async {
+                future::yield_now().await;
+                served.get()
+            };
+            let ((), seen) = future::zip(flood, other).await;
+            assert!(seen < 50, "the other had to wait for {seen} lines");
+        }));
     }
 
     #[test]
