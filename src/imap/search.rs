@@ -8,6 +8,7 @@ use super::session::{Opened, ok, send};
 use super::sync::{Expunges, lost};
 use crate::base::Grant;
 use crate::mail::{HeaderText, Summary, TextWalk, charset_names};
+use crate::net::{Wire, WireError};
 use crate::store::{BodyReader, Entry, Message, ModSeq, Refusal, UidRange, UidSet};
 use smol::future::yield_now;
 
@@ -17,8 +18,25 @@ const ENTRIES_STEP: usize = 1_000;
 const MESSAGES_STEP: usize = 100;
 /// Memory of a step: rows, summaries, matchers.
 const STEP_BYTES: usize = 160 * 1024;
-/// Octets matched before others have their turn.
-const SLICE_BYTES: usize = 16 * 1024;
+/// Octets matched before others have their turn, over all texts looked for.
+const SLICE_BYTES: usize = 64 * 1024;
+/// After so many slices we look whether the client is still there.
+const CHECK_SLICES: u32 = 32;
+/// Octets taken at once at the least, and at the most.
+const SLICE_BYTES_MIN: usize = 512;
+const SLICE_BYTES_MAX: usize = 16 * 1024;
+
+/// Why a message was not read to its end.
+enum Stopped {
+    Refused(Refusal),
+    Wire(WireError),
+}
+
+impl From<Refusal> for Stopped {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
 
 impl Opened<'_> {
     /// SEARCH and UID SEARCH.
@@ -166,18 +184,19 @@ impl Opened<'_> {
         match Box::pin(self.is_match_when_read(plan, facts, message, &summary)).await {
             Ok(answer) => Ok(answer),
             // A damaged message is its own trouble alone.
-            Err(Refusal::Damaged | Refusal::NotFound) => Ok(false),
-            Err(refusal) => Err(refusal.into()),
+            Err(Stopped::Refused(Refusal::Damaged | Refusal::NotFound)) => Ok(false),
+            Err(Stopped::Refused(refusal)) => Err(refusal.into()),
+            Err(Stopped::Wire(error)) => Err(error.into()),
         }
     }
 
     async fn is_match_when_read(
-        &self,
+        &mut self,
         plan: &Plan,
         mut facts: Facts<'_>,
         message: &Message,
         summary: &Summary,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<bool, Stopped> {
         let mut reader = self.store.read(message.blob).await?;
         for reading in [Reading::Header, Reading::Body, Reading::Whole] {
             if !plan.wants(reading, &facts) {
@@ -185,9 +204,9 @@ impl Opened<'_> {
             }
             let mut finder = plan.finder(reading);
             match reading {
-                Reading::Header => read_header(&mut reader, summary, &mut finder).await?,
-                Reading::Body => walk(&mut reader, TextWalk::new(summary, false), &mut finder).await?,
-                Reading::Whole => walk(&mut reader, TextWalk::new(summary, true), &mut finder).await?,
+                Reading::Header => read_header(self.wire, &mut reader, summary, &mut finder).await?,
+                Reading::Body => walk(self.wire, &mut reader, TextWalk::new(summary, false), &mut finder).await?,
+                Reading::Whole => walk(self.wire, &mut reader, TextWalk::new(summary, true), &mut finder).await?,
             }
             facts.know(&finder);
             if let Some(answer) = plan.decide(&facts) {
@@ -199,36 +218,58 @@ impl Opened<'_> {
     }
 }
 
-async fn read_header(reader: &mut BodyReader, summary: &Summary, finder: &mut Finder) -> Result<(), Refusal> {
+async fn read_header(
+    wire: &mut Wire,
+    reader: &mut BodyReader,
+    summary: &Summary,
+    finder: &mut Finder,
+) -> Result<(), Stopped> {
     let mut text = HeaderText::new();
     let span = summary.root.header;
-    let mut offset = span.offset;
+    let (mut offset, mut slices) = (span.offset, 0);
     while offset < span.end() && !finder.is_done() {
-        let octets = slice(reader.at(offset).await?, span.end() - offset)?;
+        let octets = slice(reader.at(offset).await?, span.end() - offset, finder)?;
         text.feed(octets, &mut |event| finder.take(event));
         offset = offset.saturating_add(octets.len() as u64);
-        yield_now().await;
+        take_turns(wire, &mut slices).await?;
     }
     text.finish(&mut |event| finder.take(event));
     Ok(())
 }
 
-async fn walk(reader: &mut BodyReader, mut walk: TextWalk<'_>, finder: &mut Finder) -> Result<(), Refusal> {
+async fn walk(
+    wire: &mut Wire,
+    reader: &mut BodyReader,
+    mut walk: TextWalk<'_>,
+    finder: &mut Finder,
+) -> Result<(), Stopped> {
+    let mut slices = 0_u32;
     while let Some(offset) = walk.next_offset() {
         if finder.is_done() {
             return Ok(());
         }
-        let octets = slice(reader.at(offset).await?, u64::MAX)?;
+        let octets = slice(reader.at(offset).await?, u64::MAX, finder)?;
         walk.feed(offset, octets, &mut |event| finder.take(event));
-        yield_now().await;
+        take_turns(wire, &mut slices).await?;
     }
     walk.finish(&mut |event| finder.take(event));
     Ok(())
 }
 
+/// Lets others go first, and notices now and then that nobody waits for the answer any more.
+async fn take_turns(wire: &mut Wire, slices: &mut u32) -> Result<(), Stopped> {
+    *slices = slices.saturating_add(1);
+    if slices.is_multiple_of(CHECK_SLICES) {
+        wire.check().await.map_err(Stopped::Wire)?;
+    }
+    yield_now().await;
+    Ok(())
+}
+
 /// The first octets of a chunk, at most `octets`; the message is shorter than its summary says when there are none.
-fn slice(chunk: &[u8], octets: u64) -> Result<&[u8], Refusal> {
-    let count = chunk.len().min(SLICE_BYTES).min(usize::try_from(octets).unwrap_or(usize::MAX));
+fn slice<'a>(chunk: &'a [u8], octets: u64, finder: &Finder) -> Result<&'a [u8], Refusal> {
+    let fair = (SLICE_BYTES / finder.texts().max(1)).clamp(SLICE_BYTES_MIN, SLICE_BYTES_MAX);
+    let count = chunk.len().min(fair).min(usize::try_from(octets).unwrap_or(usize::MAX));
     chunk.get(..count).filter(|slice| !slice.is_empty()).ok_or(Refusal::Damaged)
 }
 

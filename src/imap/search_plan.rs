@@ -258,6 +258,11 @@ impl Finder {
         }
     }
 
+    /// Texts looked for.
+    pub(super) fn texts(&self) -> usize {
+        self.slots.len()
+    }
+
     /// Whether there is nothing left to look for.
     pub(super) fn is_done(&self) -> bool {
         self.slots.iter().all(|slot| slot.is_found)
