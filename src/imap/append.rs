@@ -2,11 +2,12 @@
 //! What cannot be taken is refused before a waiting client sends it.
 
 use super::failure::{End, Failure};
+use super::grammar::limits::DISCARD_BYTES_MAX;
 use super::grammar::{
     AppendMessage, AppendRest, Code, Condition, LiteralHead, MailboxName, Rejected, Tag, append_rest, reply,
 };
-use super::input::discard;
-use super::session::{Session, ok, send};
+use super::input::{OCTETS_PER_S_MIN, discard, discarded_until};
+use super::session::{LOGIN_WAIT, Session, State, ok, send};
 use crate::delivery::Incoming;
 use crate::net::{Wire, WireError};
 use crate::store::{Date, Mailbox, NewMessage, Refusal, UidSet};
@@ -15,8 +16,7 @@ use std::time::Duration;
 /// A message that is sent without waiting and cannot be taken is read and thrown away up to so many times the largest
 /// one; beyond, the connection ends.
 const DISCARD_FACTOR: u64 = 4;
-/// The slowest upload: octets a second, and what is added for the first of them.
-const OCTETS_PER_S_MIN: u64 = 512;
+/// What is added for the first octets of an upload.
 const UPLOAD_START: Duration = Duration::from_secs(10 * 60);
 /// The longest silence within an upload.
 const UPLOAD_PAUSE: Duration = Duration::from_secs(5 * 60);
@@ -73,10 +73,20 @@ impl Session {
     /// A client that waits is told at once and sends nothing; one that does not is heard out first.
     async fn refuse_upload(&mut self, literal: LiteralHead, failure: Failure) -> Result<(), Failure> {
         if !literal.waits {
-            if literal.octets > self.context.message_bytes_max.saturating_mul(DISCARD_FACTOR) {
+            // Strangers have nothing to upload.
+            let (octets_max, until) = match self.state {
+                State::NotAuthenticated { .. } => {
+                    (DISCARD_BYTES_MAX, self.wire.clock().monotonic().saturating_add(LOGIN_WAIT))
+                }
+                State::Authenticated(_) | State::Selected(..) => (
+                    self.context.message_bytes_max.saturating_mul(DISCARD_FACTOR),
+                    discarded_until(&self.wire, literal.octets),
+                ),
+            };
+            if literal.octets > octets_max {
                 return Err(End::Bye(Some(Code::TooBig), "The message is far too large").into());
             }
-            discard(&mut self.wire, literal.octets).await?;
+            discard(&mut self.wire, literal.octets, until).await?;
             self.rest_line().await?;
         }
         Err(failure)
@@ -130,7 +140,7 @@ async fn take(wire: &mut Wire, incoming: &mut Incoming, octets: u64) -> Result<R
         wire.consume(count);
         left = left.saturating_sub(count as u64);
         if written.is_err() {
-            discard(wire, left).await?;
+            discard(wire, left, started.saturating_add(limit)).await?;
             return Ok(written);
         }
     }

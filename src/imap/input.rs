@@ -10,6 +10,8 @@ use std::time::Duration;
 
 /// Once a command has begun, its next line or octets come within this time.
 const NEXT_OCTETS: Duration = Duration::from_secs(5 * 60);
+/// The slowest upload, octets a second.
+pub(super) const OCTETS_PER_S_MIN: u64 = 512;
 /// A parsed command takes at most about so many times its octets.
 const PARSED_FACTOR: usize = 4;
 
@@ -52,7 +54,10 @@ pub(super) async fn command(session: &mut Session) -> Result<Input, End> {
             Step::Command(command) => return Ok(Input::Command(command)),
             Step::Rejected(rejected) => return Ok(Input::Rejected(rejected)),
             Step::End(text) => return Err(End::Bye(None, text)),
-            Step::Discard { octets } => discard(&mut session.wire, octets).await?,
+            Step::Discard { octets } => {
+                let until = stranger_until.unwrap_or_else(|| discarded_until(&session.wire, octets));
+                discard(&mut session.wire, octets, until).await?;
+            }
             Step::Literal { octets, waits } => {
                 hold(session, bytes.saturating_add(octets).saturating_mul(PARSED_FACTOR))?;
                 if waits {
@@ -98,16 +103,23 @@ fn left(wire: &Wire, until: Duration) -> Result<Duration, End> {
     until.checked_sub(wire.clock().monotonic()).ok_or(End::Wire(WireError::TimedOut))
 }
 
-/// Reads octets and throws them away.
-pub(super) async fn discard(wire: &mut Wire, octets: u64) -> Result<(), End> {
-    let mut left = octets;
-    while left > 0 {
-        let here = wire.octets(NEXT_OCTETS).await.map_err(End::Wire)?.len();
-        let count = here.min(usize::try_from(left).unwrap_or(usize::MAX));
+/// Reads octets and throws them away, until so late (monotonic) at the most.
+pub(super) async fn discard(wire: &mut Wire, octets: u64, until: Duration) -> Result<(), End> {
+    let mut missing = octets;
+    while missing > 0 {
+        let limit = left(wire, until)?.min(NEXT_OCTETS);
+        let here = wire.octets(limit).await.map_err(End::Wire)?.len();
+        let count = here.min(usize::try_from(missing).unwrap_or(usize::MAX));
         wire.consume(count);
-        left = left.saturating_sub(count as u64);
+        missing = missing.saturating_sub(count as u64);
     }
     Ok(())
+}
+
+/// When a user's octets to throw away are to be here, however they trickle in.
+pub(super) fn discarded_until(wire: &Wire, octets: u64) -> Duration {
+    let allowed = NEXT_OCTETS.saturating_add(Duration::from_secs(octets / OCTETS_PER_S_MIN));
+    wire.clock().monotonic().saturating_add(allowed)
 }
 
 fn hold(session: &mut Session, bytes: usize) -> Result<(), End> {
