@@ -54,6 +54,24 @@ fn noise(bytes: usize) -> Vec<u8> {
 }
 
 #[test]
+fn new_messages_leave_the_reserve_free_and_old_ones_can_still_be_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    smol::block_on(async {
+        let store = open(folder.path());
+        let (_, inbox, _) = account(&store).await;
+        store.deliver(message(&store, b"before").await, target(inbox)).await.unwrap();
+        store.keep_free(u64::MAX);
+        assert_eq!(store.body().finish().await.unwrap_err(), Refusal::DiskFull, "however small");
+        let mut large = store.body();
+        let refused = large.write(&noise(1_000_000)).await;
+        assert_eq!(refused.unwrap_err(), Refusal::DiskFull, "while it streams");
+        store.expunge(inbox, UidSet::one(Uid(1)), false).await.unwrap();
+        store.keep_free(1);
+        store.deliver(message(&store, b"after").await, target(inbox)).await.unwrap();
+    });
+}
+
+#[test]
 fn bodies_of_every_size_come_out_as_they_went_in() {
     let folder = tempfile::tempdir().unwrap();
     smol::block_on(async {

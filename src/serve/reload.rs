@@ -4,7 +4,7 @@
 use super::listeners::Listeners;
 use super::server::Server;
 use super::tls_source;
-use crate::config::{Config, read};
+use crate::config::{Config, StoreConfig, read};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,6 +30,7 @@ pub(super) async fn reload(server: &Arc<Server>, listeners: &mut Listeners, file
         log::error!("{wrong}");
     }
     server.set_listening(listeners.addresses());
+    server.world.store.keep_free(new.store.reserve_bytes);
     server.set_config(new);
     log::info!("configuration loaded");
 }
@@ -57,10 +58,13 @@ fn read_again(file: &Path) -> Option<Config> {
 
 /// The keys that only a start reads.
 fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
+    let (before, after) = (&old.store, &new.store);
     let changed = [
         ("data", old.data != new.data),
         ("limits.memory", old.limits.memory_bytes != new.limits.memory_bytes),
-        ("store", old.store != new.store),
+        ("store.segment", before.segment_bytes != after.segment_bytes),
+        ("store.index_cache", before.index_cache_bytes != after.index_cache_bytes),
+        ("store.gather", before.gather != after.gather),
     ];
     changed.into_iter().filter(|(_, is_changed)| *is_changed).map(|(key, _)| key).collect()
 }
@@ -69,7 +73,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
 fn in_force(old: &Config, mut new: Config) -> Config {
     new.data = old.data.clone();
     new.limits.memory_bytes = old.limits.memory_bytes;
-    new.store = old.store.clone();
+    new.store = StoreConfig { reserve_bytes: new.store.reserve_bytes, ..old.store.clone() };
     new
 }
 

@@ -76,6 +76,7 @@ impl World {
         };
         let store = Store::open(&config.data, options, clock.clone(), workers.clone(), budget.clone());
         let store = store.map_err(|error| not_opened(&config.data, error))?;
+        store.keep_free(config.store.reserve_bytes);
         let accounts = Accounts::new(store.clone(), clock.clone()).map_err(thread)?;
         Ok(Self { clock, workers, budget, store, accounts })
     }

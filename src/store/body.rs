@@ -249,6 +249,9 @@ impl BodyWriter {
         let shared = self.shared.clone();
         let first = self.extents.is_empty();
         let done = self.shared.workers.run(move || {
+            if !shared.has_room() {
+                return (raw, Err(io::ErrorKind::StorageFull.into()));
+            }
             let written = shared.bodies.append(&raw, first);
             (raw, written)
         });
@@ -286,6 +289,9 @@ impl BodyWriter {
     pub async fn finish(mut self) -> Result<Body, Refusal> {
         if self.refused {
             return Err(Refusal::Unavailable);
+        }
+        if !self.shared.has_room() {
+            return Err(Refusal::DiskFull);
         }
         // Small bodies wait in memory for their batch, unless memory is scarce.
         let stays =

@@ -41,7 +41,7 @@ use crate::base::{Budget, Clock, Workers};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -90,6 +90,8 @@ pub(crate) struct Shared {
     workers: Workers,
     budget: Budget,
     clock: Clock,
+    /// Octets of the disk that new messages must leave free.
+    keep_free_bytes: AtomicU64,
     /// Bodies on their way.
     in_flight: AtomicUsize,
     /// Whether deleted mailboxes still have rows.
@@ -124,6 +126,14 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+impl Shared {
+    /// Whether the disk has room for new messages; a disk that does not tell has.
+    fn has_room(&self) -> bool {
+        let keep_free_bytes = self.keep_free_bytes.load(Ordering::Relaxed);
+        keep_free_bytes == 0 || self.disk.free_bytes().map_or(true, |free_bytes| free_bytes >= keep_free_bytes)
     }
 }
 
@@ -250,6 +260,7 @@ impl Store {
             leases: reader::Leases::default(),
             watched: watch::Watched::default(),
             queue: queue::Queue::new(),
+            keep_free_bytes: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
             doomed: AtomicBool::new(doomed),
             riders: Mutex::default(),
@@ -272,6 +283,12 @@ impl Store {
     /// Checkpoints, ends the writer and gives the lock back; every later call is refused. Blocks.
     pub fn close(&self) {
         self.open.close();
+    }
+
+    /// New messages are refused from now on, with [`Refusal::DiskFull`], once less than `bytes` of the disk are free;
+    /// what is there can still be flagged, moved and deleted.
+    pub fn keep_free(&self, bytes: u64) {
+        self.shared.keep_free_bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// A sum over the index's contents, equal for equal contents wherever bodies lie: a test seam.

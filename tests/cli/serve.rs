@@ -194,7 +194,7 @@ fn sighup_takes_over_what_can_change_and_names_what_cannot() {
     until("the new address is served", || TcpStream::connect((Ipv4Addr::LOCALHOST, new_pop3)).is_ok());
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, old_pop3)).is_err(), "the old address is closed");
     let log = home.log();
-    assert!(log.contains("at the next start key=limits.memory") && log.contains("key=store"), "{log}");
+    assert!(log.contains("at the next start key=limits.memory") && log.contains("key=store.gather"), "{log}");
     assert!(!log.contains("key=data"), "{log}");
     before.say("a NOOP");
     assert!(before.line().starts_with("a OK"), "sessions go on");
