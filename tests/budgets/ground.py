@@ -9,7 +9,7 @@ from harness.server import Server
 MESSAGES = 10_000
 PASSWORDS = 50
 SMALL = 20  # messages in each of the fifty other mailboxes
-STREAMS = 4
+STREAMS = 8  # connections that append at once, so that they share the store's syncs
 
 
 class Ground:
@@ -24,22 +24,17 @@ class Ground:
     def fill(self):
         """10,000 messages of the standing mix for the first account, twenty for each other, over several connections."""
         server = self.server.start()
-        with concurrent.futures.ThreadPoolExecutor(STREAMS) as pool:
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
             self.users = list(pool.map(server.add_user, [f"user{number}" for number in range(PASSWORDS + 1)]))
         started = time.monotonic()
+        append_abreast(server, self.users[0], "INBOX", MESSAGES, mails.standing_size)
         with concurrent.futures.ThreadPoolExecutor(STREAMS) as pool:
-            list(pool.map(lambda first: self._append(self.users[0], range(first, MESSAGES, STREAMS)), range(STREAMS)))
-            list(pool.map(lambda user: self._append(user, range(SMALL)), self.users[1:]))
+            list(pool.map(lambda user: append(server, user, "INBOX", range(SMALL), mails.standing_size), self.users[1:]))
         print(f"  filled {MESSAGES} + {PASSWORDS * SMALL} messages in {time.monotonic() - started:.1f} s")
         client = wire.Imap(server, user=self.users[0])
         self.report.check("budgets", "the mailbox holds what was put into it", client.select() == MESSAGES)
         client.logout()
         server.stop()
-
-    def _append(self, user, numbers):
-        client = wire.Imap(self.server, user=user)
-        client.append_many("INBOX", (mails.typical(number, mails.standing_size(number), user) for number in numbers))
-        client.logout()
 
     def idlers(self, count, first=0, tls=True):
         """Connections that log in with fifty different passwords, select, fetch, and then idle."""
@@ -53,3 +48,16 @@ class Ground:
         client.command("FETCH 1:3 BODY.PEEK[]")
         client.idle()
         return client
+
+
+def append(server, user, mailbox, numbers, size=lambda number: 1000):
+    """Appends messages on one connection."""
+    client = wire.Imap(server, user=user)
+    client.append_many(mailbox, (mails.typical(number, size(number), user) for number in numbers))
+    client.logout()
+
+
+def append_abreast(server, user, mailbox, count, size=lambda number: 1000):
+    """Appends so many messages over several connections."""
+    with concurrent.futures.ThreadPoolExecutor(STREAMS) as pool:
+        list(pool.map(lambda first: append(server, user, mailbox, range(first, count, STREAMS), size), range(STREAMS)))
