@@ -54,6 +54,7 @@ def memory(report, ground):
             print(table)
     for client in clients:
         client.close()
+    report.figure("after they have gone: resident", *inside(procfs.settled(server.pid, resident_kib) / 1024, 16))
     server.stop()
 
 

@@ -46,6 +46,7 @@ class Run:
         log = WORK / f"{name}.log"
         with open(log, "ab") as file:
             file.write(f"+ {' '.join(map(str, words))}\n".encode())
+            file.flush()
             start = file.tell()
             child = subprocess.Popen([str(word) for word in words], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
                                      env=os.environ | (environment or {}), start_new_session=True)
