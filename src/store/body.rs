@@ -11,7 +11,7 @@ use super::{Refusal, Shared, refusal_of};
 use crate::base::Grant;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// A body starts with so much memory,
 const BUFFER_BYTES_FIRST: usize = 2 * 1024;
@@ -29,6 +29,7 @@ pub(crate) struct Bodies {
     numbers: Arc<Numbers>,
     segment_bytes: u64,
     current: Mutex<Option<Arc<BodySegment>>>,
+    closed: AtomicBool,
     pub(crate) begun: AtomicU64,
 }
 
@@ -39,6 +40,8 @@ pub(crate) struct BodySegment {
     file: Arc<dyn DiskFile>,
     /// Where the next chunk goes.
     end: AtomicU64,
+    /// Shared from when a chunk gets its place until it is written.
+    writing: RwLock<()>,
     /// Writes that have returned.
     writes: AtomicU64,
     unsynced_bytes: AtomicU64,
@@ -59,7 +62,14 @@ struct Written {
 impl Bodies {
     /// Nothing is open until the first large body comes.
     pub(crate) fn new(disk: Arc<dyn Disk>, numbers: Arc<Numbers>, segment_bytes: u64) -> Self {
-        Self { disk, numbers, segment_bytes, current: Mutex::new(None), begun: AtomicU64::new(0) }
+        Self {
+            disk,
+            numbers,
+            segment_bytes,
+            current: Mutex::new(None),
+            closed: AtomicBool::new(false),
+            begun: AtomicU64::new(0),
+        }
     }
 
     /// Writes a chunk of `raw` somewhere; flushes when much has gathered. Blocks.
@@ -67,12 +77,14 @@ impl Bodies {
         let mut chunk = Vec::new();
         chunk::encode(raw, first, &mut chunk);
         let bytes = chunk.len() as u64;
-        let (segment, offset) = self.reserve(bytes)?;
-        if let Err(error) = segment.file.write_at(offset, &chunk) {
-            self.give_up(&segment);
-            return Err(error);
-        }
-        let write = segment.writes.fetch_add(1, Ordering::AcqRel) + 1;
+        let segment = self.current()?;
+        let written = {
+            let _writing = segment.writing.read().unwrap_or_else(PoisonError::into_inner);
+            let offset = segment.end.fetch_add(bytes, Ordering::AcqRel);
+            let written = segment.file.write_at(offset, &chunk);
+            written.map(|()| (offset, segment.writes.fetch_add(1, Ordering::AcqRel) + 1))
+        };
+        let (offset, write) = written.inspect_err(|_| self.give_up(&segment))?;
         if segment.unsynced_bytes.fetch_add(bytes, Ordering::AcqRel) + bytes >= UNSYNCED_BYTES_MAX {
             self.sync(&segment, write)?;
         }
@@ -80,10 +92,13 @@ impl Bodies {
         Ok(Written { segment, extent, write })
     }
 
-    /// Room for so many octets, in the current segment or in a new one.
-    fn reserve(&self, bytes: u64) -> io::Result<(Arc<BodySegment>, u64)> {
+    /// The segment that grows; a new one when there is none or it is full.
+    fn current(&self) -> io::Result<Arc<BodySegment>> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let full = |segment: &Arc<BodySegment>| segment.end.load(Ordering::Acquire) >= self.segment_bytes;
+        if self.closed.load(Ordering::Acquire) {
+            return Err(io::Error::other("the store is closed"));
+        }
         let segment = match current.take().filter(|segment| !full(segment)) {
             Some(segment) => segment,
             None => {
@@ -95,6 +110,7 @@ impl Bodies {
                     number,
                     file,
                     end: AtomicU64::new(PAGE_BYTES),
+                    writing: RwLock::new(()),
                     writes: AtomicU64::new(0),
                     unsynced_bytes: AtomicU64::new(0),
                     failed: AtomicBool::new(false),
@@ -102,9 +118,8 @@ impl Bodies {
                 })
             }
         };
-        let offset = segment.end.fetch_add(bytes, Ordering::AcqRel);
         *current = Some(segment.clone());
-        Ok((segment, offset))
+        Ok(segment)
     }
 
     /// Returns when write number `write` of the segment is durable. Blocks.
@@ -116,8 +131,14 @@ impl Bodies {
         if segment.failed.load(Ordering::Acquire) {
             return Err(io::Error::other("an earlier sync of this segment failed"));
         }
-        // Every write counted here has returned before the sync begins.
-        let writes = segment.writes.load(Ordering::Acquire);
+        let writes = {
+            // Every write that has its place has returned now, and those to come begin on a fresh page: a card may ruin the
+            // page it is writing when power goes, and with it what this sync makes durable.
+            let _alone = segment.writing.write().unwrap_or_else(PoisonError::into_inner);
+            let end = segment.end.load(Ordering::Acquire);
+            segment.end.store(end.next_multiple_of(PAGE_BYTES), Ordering::Release);
+            segment.writes.load(Ordering::Acquire)
+        };
         segment.unsynced_bytes.store(0, Ordering::Release);
         if let Err(error) = segment.file.sync() {
             segment.failed.store(true, Ordering::Release);
@@ -126,6 +147,13 @@ impl Bodies {
         }
         *synced = writes;
         Ok(())
+    }
+
+    /// No more segments are begun: their numbers belong to whoever opens the store next.
+    pub(crate) fn close(&self) {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        self.closed.store(true, Ordering::Release);
+        *current = None;
     }
 
     /// What comes next goes into a new segment.
@@ -352,5 +380,34 @@ impl Body {
             Content::Memory(chunk) => chunk.len(),
             Content::Disk(_) => 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sim::SimDisk;
+
+    fn bodies() -> Bodies {
+        Bodies::new(Arc::new(SimDisk::new()), Arc::new(Numbers::after(0)), 1 << 20)
+    }
+
+    #[test]
+    fn what_is_durable_shares_no_page_with_what_comes_later() {
+        let bodies = bodies();
+        let first = bodies.append(b"first", true).unwrap();
+        let second = bodies.append(b"second", true).unwrap();
+        assert_eq!(second.extent.offset, first.extent.offset + first.extent.stored_bytes);
+        bodies.sync(&second.segment, second.write).unwrap();
+        let third = bodies.append(b"third", true).unwrap();
+        let last_page = (second.extent.offset + second.extent.stored_bytes - 1) / PAGE_BYTES;
+        assert!(third.extent.offset / PAGE_BYTES > last_page, "{third:?}");
+    }
+
+    #[test]
+    fn after_the_close_no_segment_takes_a_number_that_the_next_opener_gives_out() {
+        let bodies = bodies();
+        bodies.close();
+        assert!(bodies.append(b"late", true).is_err());
     }
 }

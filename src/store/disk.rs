@@ -55,7 +55,7 @@ pub(crate) fn create_whole(disk: &dyn Disk, name: &str, parts: &[(u64, &[u8])]) 
     let made = make_whole(disk, name, &temporary, parts);
     if made.is_err() {
         // Either may not be there.
-        let _ = (disk.remove(&temporary), disk.remove(name));
+        drop((disk.remove(&temporary), disk.remove(name)));
     }
     made
 }

@@ -11,6 +11,9 @@
 //!    48  its last batch's CRC      u32
 //!    52  CRC-32C of the 52 before  u32
 //!    56  zeros up to 4,096
+//!
+//! In a body segment zeros may stand between two chunks, up to the next page: what was made durable shares its last page
+//! with nothing that comes later.
 
 use super::disk::DiskFile;
 use std::io;
