@@ -306,8 +306,10 @@ pub(crate) fn changes(rx: &mut impl Read, mailbox: &Mailbox, since: ModSeq, max:
             changes.upto = ModSeq(modseq.0 - 1);
             return Ok(false);
         }
-        gone += 1;
-        for range in decode(T::Expunged, row, |from| from.get::<UidSet>())?.ranges() {
+        // Ranges count, not rows: a step of EXPUNGE may have taken a thousand out of a thousand places.
+        let uids = decode(T::Expunged, row, |from| from.get::<UidSet>())?;
+        gone += uids.ranges().len().max(1);
+        for range in uids.ranges() {
             changes.expunged.insert_range(*range);
         }
         Ok(true)

@@ -10,6 +10,11 @@ use crate::store::types::*;
 
 /// Mailboxes of one account: LIST answers them in one go.
 const MAILBOXES_MAX: usize = 10_000;
+/// Subscriptions of one account; they stay when their mailboxes go.
+const SUBSCRIPTIONS_MAX: usize = 10_000;
+/// A mailbox's name: what clients can send and address (IMAP's grammar has the same bounds).
+const NAME_BYTES_MAX: usize = 1_000;
+const NAME_LEVELS_MAX: usize = 32;
 const INBOX: &str = "INBOX";
 
 /// What is to be done to rename a mailbox.
@@ -19,6 +24,12 @@ pub(crate) enum Renamed {
     Done,
     /// It was INBOX: its messages are to be moved into this new mailbox (RFC 3501 6.3.5).
     MoveInto(MailboxId),
+}
+
+/// Children grow with their parents' names, so a rename may make one that nobody can address.
+fn must_be_addressable(name: &str) -> Result<(), Fault> {
+    let fits = name.len() <= NAME_BYTES_MAX && name.split('/').count() <= NAME_LEVELS_MAX;
+    if fits { Ok(()) } else { Err(Refusal::Limit.into()) }
 }
 
 /// The parents of a name, outermost first.
@@ -64,6 +75,7 @@ pub(crate) fn create(
     special_use: Option<SpecialUse>,
 ) -> Result<MailboxId, Fault> {
     must_be_an_account(step, account)?;
+    must_be_addressable(name)?;
     if query::mailbox_id(step.tx, account, name)?.is_some() {
         return Err(Refusal::Exists.into());
     }
@@ -112,6 +124,7 @@ pub(crate) fn rename(step: &mut Step<'_, '_>, id: MailboxId, name: &str) -> Resu
     let created = missing(step, mailbox.account, parents(name).map(|parent| (parent, None)))?;
     let mut renamed = vec![(id, name.to_owned())];
     renamed.extend(children.into_iter().map(|(id, rest)| (id, format!("{name}/{rest}"))));
+    renamed.iter().try_for_each(|(_, name)| must_be_addressable(name))?;
     step.happen(&Event::MailboxesRenamed { account: mailbox.account, renamed, created })?;
     Ok(Renamed::Done)
 }
@@ -126,6 +139,17 @@ pub(crate) fn subscribe(
     must_be_an_account(step, account)?;
     if step.tx.has(T::Subscriptions, &key_name(account.0, &name))? == subscribed {
         return Ok(());
+    }
+    if subscribed {
+        let prefix = key_u32(account.0);
+        let mut there = 0;
+        step.tx.scan(T::Subscriptions, &prefix, &after_prefix(&prefix), true, &mut |_, _| {
+            there += 1;
+            Ok(there < SUBSCRIPTIONS_MAX)
+        })?;
+        if there >= SUBSCRIPTIONS_MAX {
+            return Err(Refusal::Limit.into());
+        }
     }
     step.happen(&Event::Subscribed { account, name, subscribed })
 }
