@@ -7,8 +7,11 @@ use super::reader::BodyReader;
 use super::types::*;
 use super::watch::{AccountWatch, Watch};
 use super::{COPY_MESSAGES_MAX, keys::T, rows, runs};
-use super::{Copied, Expunged, FlagsChanged, NewMessage, Store, Stored, TARGETS_MAX, Target};
+use super::{Copied, Expunged, FlagsChanged, NewMessage, STEP_MESSAGES_MAX, Store, Stored, TARGETS_MAX, Target};
 use std::sync::PoisonError;
+
+/// A message touched by bulk work weighs as much in a batch as so many octets of a delivery: four steps fill one.
+const MESSAGE_WEIGHT_BYTES: usize = 256;
 
 impl Store {
     /// Has something decided; answers when it is durable.
@@ -16,7 +19,18 @@ impl Store {
         &self,
         decide: impl FnOnce(&mut Step<'_, '_>) -> Result<O, Fault> + Send + 'static,
     ) -> Result<O, Refusal> {
-        let (request, answered) = request(0, false, decide);
+        self.ask_about(0, decide).await
+    }
+
+    /// As [`Store::ask`], about so many messages: what touches many leaves its batch to few others, so that nobody waits
+    /// for all the bulk work there is at once.
+    async fn ask_about<O: Send + 'static>(
+        &self,
+        messages: u64,
+        decide: impl FnOnce(&mut Step<'_, '_>) -> Result<O, Fault> + Send + 'static,
+    ) -> Result<O, Refusal> {
+        let bytes = usize::try_from(messages).unwrap_or(usize::MAX).saturating_mul(MESSAGE_WEIGHT_BYTES);
+        let (request, answered) = request(bytes, false, decide);
         self.shared.queue.push(request).await.map_err(|_| Refusal::Unavailable)?;
         answered.recv().await.unwrap_or(Err(Refusal::Unavailable))
     }
@@ -252,12 +266,15 @@ impl Store {
         flags: FlagNames,
         unchanged_since: Option<ModSeq>,
     ) -> Result<FlagsChanged, Refusal> {
-        self.ask(move |step| messages::flags(step, mailbox, &uids, change, flags, unchanged_since)).await
+        self.ask_about(step_of(&uids), move |step| {
+            messages::flags(step, mailbox, &uids, change, flags, unchanged_since)
+        })
+        .await
     }
 
     /// Copies messages into another mailbox (or the same), flags kept, all or none; copies no bytes.
     pub async fn copy(&self, from: MailboxId, uids: UidSet, to: MailboxId) -> Result<Copied, Refusal> {
-        self.ask(move |step| messages::copy(step, from, &uids, to)).await
+        self.ask_about(uids.len().min(COPY_MESSAGES_MAX), move |step| messages::copy(step, from, &uids, to)).await
     }
 
     /// Moves a first step of `uids`; call again with the rest.
@@ -267,12 +284,12 @@ impl Store {
         uids: UidSet,
         to: MailboxId,
     ) -> Result<(Copied, Expunged), Refusal> {
-        self.ask(move |step| messages::move_messages(step, from, &uids, to)).await
+        self.ask_about(step_of(&uids), move |step| messages::move_messages(step, from, &uids, to)).await
     }
 
     /// Takes out a first step of `uids`, only those with \Deleted if `only_deleted`; call again with the rest.
     pub async fn expunge(&self, mailbox: MailboxId, uids: UidSet, only_deleted: bool) -> Result<Expunged, Refusal> {
-        self.ask(move |step| messages::expunge(step, mailbox, &uids, only_deleted)).await
+        self.ask_about(step_of(&uids), move |step| messages::expunge(step, mailbox, &uids, only_deleted)).await
     }
 
     /// The UIDs in a mailbox as ranges, and the modification sequence they are of: one row per range, so flat in the
@@ -336,4 +353,9 @@ impl Store {
     pub fn watch_account(&self, id: AccountId) -> AccountWatch {
         AccountWatch::new(&self.shared, id)
     }
+}
+
+/// Messages that a step of bulk work touches at the most.
+fn step_of(uids: &UidSet) -> u64 {
+    uids.len().min(STEP_MESSAGES_MAX as u64)
 }

@@ -75,17 +75,16 @@ impl Writer {
             let shared = self.shared.clone();
             let chores = self.is_checkpoint_due() || shared.doomed.load(Ordering::Acquire);
             let on_the_way = |come: usize| in_flight(&shared.in_flight) || come < self.expected();
-            match shared.queue.take(self.gather, &on_the_way, chores) {
-                Work::Batch(requests) => self.batch(requests),
-                Work::Chores => self.chores(),
-                Work::Reopen => {
-                    self.reopen();
+            let work = shared.queue.take(self.gather, &on_the_way, chores);
+            // Without this thread everybody would wait for ever.
+            match catch_unwind(AssertUnwindSafe(|| self.work(work))) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(_) => {
+                    log::error!("the store's writer panicked; opening the index again");
+                    drop(catch_unwind(AssertUnwindSafe(|| self.reopen())));
                     shared.queue.reopened();
                 }
-                Work::Close => break,
-            }
-            if self.is_checkpoint_overdue() {
-                self.checkpoint();
             }
         }
         self.close();
@@ -95,6 +94,23 @@ impl Writer {
     fn expected(&self) -> usize {
         let (last, before, when) = self.answered;
         if when.elapsed() < self.gather * 10 { last.max(before) } else { 0 }
+    }
+
+    /// Does one piece of work; false ends the writer.
+    fn work(&mut self, work: Work) -> bool {
+        match work {
+            Work::Batch(requests) => self.batch(requests),
+            Work::Chores => self.chores(),
+            Work::Reopen => {
+                self.reopen();
+                self.shared.queue.reopened();
+            }
+            Work::Close => return false,
+        }
+        if self.is_checkpoint_overdue() {
+            self.checkpoint();
+        }
+        true
     }
 
     /// Decides, writes, commits and answers a batch.
@@ -281,6 +297,7 @@ impl Writer {
             self.checkpoint();
         }
         self.log.leave();
+        self.shared.bodies.close();
         self.shared.index.close();
         drop(self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
