@@ -78,6 +78,9 @@ pub fn run(
     if files < u64::from(setup.config.limits.connections).saturating_add(64) {
         log::warn!("fewer files than connections may be open files={files}");
     }
+    if let Some((owner, _)) = process::owner_beside_root(&setup.config.data) {
+        log::warn!("root serves data of another user, who will not be able to open what is written now owner={owner}");
+    }
     // First the sockets, then the store: whoever cannot listen should not have replayed a log for it.
     let bound = listeners::bind_all(&setup.config)?;
     let world = World::open(&setup.config)?;

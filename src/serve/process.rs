@@ -27,17 +27,20 @@ pub fn raise_file_limit() -> u64 {
 /// Lets a verb that root runs work as the user whose data they are, so that it leaves no file there that the server
 /// cannot open. To be called before the first thread starts.
 pub fn become_owner(data: &Path) -> io::Result<()> {
-    let Ok(facts) = fs::metadata(data) else {
+    let Some((uid, gid)) = owner_beside_root(data) else {
         return Ok(());
     };
-    if !geteuid().is_root() || facts.uid() == 0 {
-        return Ok(());
-    }
-    let (uid, gid) = (Uid::from_raw(facts.uid()), Gid::from_raw(facts.gid()));
     set_thread_groups(&[gid])?;
     set_thread_res_gid(gid, gid, gid)?;
     set_thread_res_uid(uid, uid, uid)?;
     Ok(())
+}
+
+/// Whose the data are, if root runs this and they are not root's.
+pub(super) fn owner_beside_root(data: &Path) -> Option<(Uid, Gid)> {
+    let facts = fs::metadata(data).ok()?;
+    let is_other = geteuid().is_root() && facts.uid() != 0;
+    is_other.then(|| (Uid::from_raw(facts.uid()), Gid::from_raw(facts.gid())))
 }
 
 /// What the process takes now; zeros where /proc does not tell.

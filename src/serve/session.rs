@@ -145,6 +145,15 @@ mod tests {
     }
 
     #[test]
+    fn what_surrounds_a_waiting_session_is_small() {
+        fn bytes_of<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
+            size_of::<F>()
+        }
+        // The session itself is boxed at its own protocol's size, and tested there.
+        assert!(bytes_of(run) <= 1_024, "{} octets", bytes_of(run));
+    }
+
+    #[test]
     fn every_service_without_tls_has_words_of_refusal() {
         for service in Service::ALL {
             assert_eq!(refusal(service).ends_with(b"\r\n"), !service.is_tls());
