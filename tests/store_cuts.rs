@@ -280,3 +280,37 @@ fn a_full_disk_refuses_and_a_freed_one_takes_again() {
         assert_eq!(store.stats().await.unwrap().read_only, None);
     });
 }
+
+#[test]
+fn an_index_that_cannot_be_read_is_made_anew_from_the_log_and_kept_beside() {
+    let workers = workers();
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        let store = open(&disk, &workers).unwrap();
+        run(&store).await;
+        let seen = picture(&store).await.unwrap();
+        store.close();
+        let index = disk.contents("index.redb").unwrap();
+        // redb's header; and a flipped bit in every written page, which the rows' checksums or redb must find.
+        let mut broken = vec![vec![7; 4096]];
+        for page in (0..index.len()).step_by(4096).filter(|page| index[*page..page + 4096].iter().any(|b| *b != 0)) {
+            let mut flipped = index.clone();
+            let at = (page..page + 4096).rev().find(|at| index[*at] != 0).unwrap();
+            flipped[at] ^= 0x10;
+            broken.push(flipped);
+        }
+        for (n, contents) in broken.into_iter().enumerate() {
+            let disk = disk.revive();
+            disk.put("index.redb", &contents);
+            let store = open(&disk, &workers).unwrap_or_else(|error| panic!("{n}: {error:?}"));
+            match picture(&store).await {
+                Ok(shown) => assert_eq!(shown, seen, "{n}"),
+                // Found when it was read: refused, never shown wrong.
+                Err(refusal) => assert!(matches!(refusal, Refusal::Damaged | Refusal::Unavailable), "{n}: {refusal:?}"),
+            }
+            if n == 0 {
+                assert!(disk.contents("index.redb.broken-1").is_some());
+            }
+        }
+    });
+}

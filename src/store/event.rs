@@ -81,6 +81,8 @@ pub(crate) struct StoredMessage {
 /// Where a new message goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoredPlace {
+    /// Whose mailbox it is: not needed for the index, but for whoever must make one from messages alone.
+    pub(crate) account: AccountId,
     pub(crate) mailbox: MailboxId,
     pub(crate) uid: Uid,
     pub(crate) modseq: ModSeq,
@@ -270,10 +272,16 @@ impl Code for StoredMessage {
 
 impl Code for StoredPlace {
     fn put(&self, to: &mut Encoder) {
-        to.put(&self.mailbox).put(&self.uid).put(&self.modseq).put(&self.flags);
+        to.put(&self.account).put(&self.mailbox).put(&self.uid).put(&self.modseq).put(&self.flags);
     }
     fn get(from: &mut Decoder<'_>) -> Option<Self> {
-        Some(Self { mailbox: from.get()?, uid: from.get()?, modseq: from.get()?, flags: from.get()? })
+        Some(Self {
+            account: from.get()?,
+            mailbox: from.get()?,
+            uid: from.get()?,
+            modseq: from.get()?,
+            flags: from.get()?,
+        })
     }
 }
 
@@ -292,6 +300,7 @@ mod tests {
                 summary: b"opaque".to_vec(),
                 extents: vec![Extent { segment: 0, offset: 33, stored_bytes: 900, raw_bytes: 1234 }],
                 places: vec![StoredPlace {
+                    account: AccountId(2),
                     mailbox: MailboxId(3),
                     uid: Uid(44),
                     modseq: ModSeq(99),

@@ -402,6 +402,16 @@ fn scan(
     Ok(count)
 }
 
+/// Puts an index that cannot be read aside, where nobody looks for one; says where.
+pub(crate) fn set_aside(disk: &dyn Disk) -> io::Result<String> {
+    let names = disk.list("")?;
+    let aside = (1..).map(|n: u32| format!("{FILE}.broken-{n}")).find(|name| !names.contains(name));
+    let aside = aside.unwrap_or_else(|| format!("{FILE}.broken-0"));
+    disk.rename(FILE, &aside)?;
+    disk.sync_folder("")?;
+    Ok(aside)
+}
+
 /// redb's pages go over the same seam.
 #[derive(Debug)]
 struct Backend(Arc<dyn DiskFile>);

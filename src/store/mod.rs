@@ -40,6 +40,7 @@ pub use watch::{AccountWatch, Watch};
 use crate::base::{Budget, Clock, Workers};
 use std::collections::BTreeMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -135,6 +136,24 @@ impl Shared {
         let keep_free_bytes = self.keep_free_bytes.load(Ordering::Relaxed);
         keep_free_bytes == 0 || self.disk.free_bytes().map_or(true, |free_bytes| free_bytes >= keep_free_bytes)
     }
+}
+
+/// Opens the index and brings it up to the end of the log. A panic inside redb counts as a broken index.
+fn open_index(
+    disk: &Arc<dyn Disk>,
+    numbers: &Arc<log::Numbers>,
+    found: &recover::Found,
+    options: &Options,
+) -> Result<(index::Index, log::Log), recover::RecoverError> {
+    let open = || {
+        let index = index::Index::open(disk.clone(), options.index_cache_bytes)?;
+        let log = recover::start(disk, &index, numbers, found, options.segment_bytes)?;
+        Ok((index, log))
+    };
+    catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| {
+        let error = redb::Error::Corrupted("redb panicked".into());
+        Err(recover::RecoverError::Index(index::IndexError::Redb(Box::new(error))))
+    })
 }
 
 /// The refusal for a failed disk.
@@ -247,11 +266,17 @@ impl Store {
         let disk: Arc<dyn Disk> = Arc::new(disk::Metered { disk, meter: meter.clone() });
         let lock = disk.lock().map_err(|error| failed("lock", &error))?.ok_or(OpenError::Locked)?;
         let found = recover::look(&*disk).map_err(|error| failed("log", &error))?;
-        let index = index::Index::open(disk.clone(), options.index_cache_bytes);
-        let index = index.map_err(|error| failed("index.redb", &error))?;
         let numbers = Arc::new(log::Numbers::after(found.highest));
-        let log = recover::start(&disk, &index, &numbers, &found, options.segment_bytes);
-        let log = log.map_err(|error| OpenError::Failed(error.to_string()))?;
+        let open = || open_index(&disk, &numbers, &found, &options);
+        let opened = match open() {
+            Err(error) if error.is_broken_index() && recover::is_whole(&*disk, &found) => {
+                let aside = index::set_aside(&*disk).map_err(|error| failed("index.redb", &error))?;
+                ::log::error!("{error}: the index is made anew from the log; the old one is kept as {aside}");
+                open()
+            }
+            opened => opened,
+        };
+        let (index, log) = opened.map_err(|error| OpenError::Failed(error.to_string()))?;
         let doomed = index.read(|rx| Ok::<_, index::IndexError>(query::state(rx)?.doomed > 0));
         let doomed = doomed.map_err(|error| failed("index.redb", &error))?;
         let shared = Arc::new(Shared {

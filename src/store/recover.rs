@@ -30,6 +30,22 @@ pub(crate) enum RecoverError {
     Log(String),
 }
 
+impl RecoverError {
+    /// Whether the index is at fault, and another one made from the log would not be.
+    pub(crate) fn is_broken_index(&self) -> bool {
+        match self {
+            Self::Index(IndexError::Damaged(_)) => true,
+            Self::Index(IndexError::Redb(error)) => match &**error {
+                redb::Error::Corrupted(_) => true,
+                // Not redb's file at all.
+                redb::Error::Io(error) => error.kind() == io::ErrorKind::InvalidData,
+                _ => false,
+            },
+            Self::Index(IndexError::Closed | IndexError::Behind) | Self::Disk(_) | Self::Log(_) => false,
+        }
+    }
+}
+
 impl From<io::Error> for RecoverError {
     fn from(error: io::Error) -> Self {
         Self::Disk(error)
@@ -78,6 +94,11 @@ pub(crate) fn look(disk: &dyn Disk) -> io::Result<Found> {
         }
     }
     Ok(found)
+}
+
+/// Whether the log goes back to its first batch, so that an index can be made from it alone.
+pub(crate) fn is_whole(disk: &dyn Disk, found: &Found) -> bool {
+    found.newest.is_some_and(|newest| chain(disk, newest, 0).is_ok())
 }
 
 /// Brings the index up to the end of the log; both are durable and agree when this returns.
@@ -234,7 +255,7 @@ fn later_batch(
     limit: u64,
     sequence: u64,
 ) -> io::Result<Option<u64>> {
-    let mut offset = from + PAGE_BYTES;
+    let mut offset = from;
     while offset < limit {
         if let Some(batch) = Batch::read(file, segment, offset, limit)?
             && batch.sequence > sequence + 1

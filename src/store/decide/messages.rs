@@ -28,7 +28,8 @@ impl Next {
         let uid = mailbox.uid_next;
         mailbox.uid_next = Uid(uid.0.checked_add(1).ok_or(Refusal::Limit)?);
         let modseq = next_modseq(mailbox, 1)?;
-        Ok((StoredPlace { mailbox: id, uid, modseq, flags: target.flags.clone() }, mailbox.uid_validity))
+        let (account, flags) = (mailbox.account, target.flags.clone());
+        Ok((StoredPlace { account, mailbox: id, uid, modseq, flags }, mailbox.uid_validity))
     }
 }
 
