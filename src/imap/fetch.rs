@@ -4,7 +4,7 @@
 use super::failure::Failure;
 use super::grammar::structure::{put_envelope, put_structure};
 use super::grammar::{Fetch, FetchItem, Numbering, Tag, put_date_time, reply, write};
-use super::sections::{Section, Source};
+use super::sections::{self, Section, Source};
 use super::session::{Opened, ok};
 use super::sync::{Expunges, expunge_issued, lost};
 use crate::base::{Budget, Grant};
@@ -13,10 +13,10 @@ use crate::store::{Entry, FlagChange, FlagNames, Flags, Message, ModSeq, Refusal
 
 /// Messages of one step: a read of the index, and one change of flags where \Seen is set.
 const STEP_MESSAGES: usize = 250;
-/// Memory of such a step: its rows, and replies being put together.
-const STEP_BYTES: usize = 192 * 1024;
-/// Memory of a step of one message, when there is little left: its summary, decoded and printed.
-const SMALL_STEP_BYTES: usize = 96 * 1024;
+/// Memory of such a step: its rows, with 64 KiB of summaries.
+const STEP_BYTES: usize = 128 * 1024;
+/// Memory of a step of one message, when there is little left.
+const SMALL_STEP_BYTES: usize = 48 * 1024;
 /// Memory of a step that needs only the small rows.
 const ENTRIES_STEP_BYTES: usize = 32 * 1024;
 /// Changes looked at in one step of CHANGEDSINCE.
@@ -165,22 +165,23 @@ impl Opened<'_> {
         };
         tally.answered = tally.answered.saturating_add(1);
         let summary = match &found.message {
-            Some(message) if plan.needs_summary => match Summary::decode(&message.summary) {
+            Some(message) if plan.needs_summary => match sections::summary(self.wire.budget(), message) {
                 Ok(summary) => Some(summary),
-                Err(_) => {
-                    log::error!("the summary of message {:?} is damaged", found.entry.message);
-                    tally.failed = Some(Refusal::Damaged.into());
+                Err(refusal) => {
+                    log::error!("message {:?} cannot be described: {refusal:?}", found.entry.message);
+                    tally.note(Some(refusal));
                     return Ok(());
                 }
             },
             _ => None,
         };
+        let summary = summary.as_ref().map(|(summary, _room)| summary);
         let mut out = Vec::new();
         out.extend_from_slice(b"* ");
         write::number(&mut out, u64::from(number));
         out.extend_from_slice(b" FETCH (");
         self.put_flags(plan, &found, &mut out);
-        let mut source = found.message.as_ref().map(|message| Source::new(self.store, message, summary.as_ref()));
+        let mut source = found.message.as_ref().map(|message| Source::new(self.store, message, summary));
         for item in &plan.items {
             match item {
                 FetchItem::Flags | FetchItem::Uid | FetchItem::ModSeq => {}
@@ -193,7 +194,7 @@ impl Opened<'_> {
                     item.put_name(&mut out);
                     out.push(b' ');
                     if let Some(message) = &found.message {
-                        put_known(&mut out, item, message, summary.as_ref());
+                        put_known(&mut out, item, message, summary);
                     }
                 }
                 FetchItem::Rfc822 | FetchItem::Rfc822Header | FetchItem::Rfc822Text | FetchItem::Section(_) => {

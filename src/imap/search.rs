@@ -4,6 +4,7 @@
 use super::failure::Failure;
 use super::grammar::{Code, Numbering, Search, Tag, write};
 use super::search_plan::{Facts, Finder, Plan, Reading, Refused, Surroundings};
+use super::sections;
 use super::session::{Opened, ok, send};
 use super::sync::{Expunges, lost};
 use crate::base::Grant;
@@ -170,10 +171,14 @@ impl Opened<'_> {
         if let Some(answer) = plan.decide(&facts) {
             return Ok(answer);
         }
-        let Ok(summary) = Summary::decode(&message.summary) else {
-            log::error!("the summary of message {:?} is damaged", entry.message);
-            facts.give_up();
-            return Ok(plan.decide(&facts) == Some(true));
+        let (summary, _room) = match sections::summary(self.wire.budget(), message) {
+            Ok(summary) => summary,
+            Err(Refusal::Damaged) => {
+                log::error!("the summary of message {:?} is damaged", entry.message);
+                facts.give_up();
+                return Ok(plan.decide(&facts) == Some(true));
+            }
+            Err(refusal) => return Err(refusal.into()),
         };
         facts.know_envelope(plan, &summary.envelope, !summary.truncated);
         if let Some(answer) = plan.decide(&facts) {

@@ -3,10 +3,13 @@
 
 use super::failure::{End, Failure};
 use super::grammar::{FetchItem, Partial, SectionText, write};
+use crate::base::{Budget, Grant};
 use crate::mail::{FieldFilter, FieldNames, Span, Summary, Wanted};
 use crate::net::Wire;
 use crate::store::{BodyReader, Message, Refusal, Store};
 
+/// A decoded summary takes at most about so many times its stored octets: a thousand empty parts are the worst.
+const DECODED_FACTOR: usize = 64;
 /// Header octets filtered at once.
 const FILTER_BYTES: usize = 4 * 1024;
 /// What stands for octets that cannot be read once the literal has been announced; the tagged reply is NO then.
@@ -26,6 +29,13 @@ pub(super) struct Source<'a> {
     message: &'a Message,
     summary: Option<&'a Summary>,
     reader: Option<BodyReader>,
+}
+
+/// A message's summary, decoded within the budget.
+pub(super) fn summary(budget: &Budget, message: &Message) -> Result<(Summary, Grant), Refusal> {
+    let room = budget.take(message.summary.len().saturating_mul(DECODED_FACTOR)).ok_or(Refusal::NoMemory)?;
+    let summary = Summary::decode(&message.summary).map_err(|_| Refusal::Damaged)?;
+    Ok((summary, room))
 }
 
 /// Octets of the message.

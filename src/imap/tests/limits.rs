@@ -110,7 +110,7 @@ fn when_the_budget_is_spent_commands_are_refused_politely() {
         let mut client = world.inbox().await;
         client.append("INBOX", SHORT).await;
         let budget = &world.wires.budget;
-        let hog = budget.take(budget.total() - budget.spent() - 64 * 1024).unwrap();
+        let hog = budget.take(budget.total() - budget.spent() - 32 * 1024).unwrap();
         assert!(client.refused("FETCH 1 BODY[]").await.starts_with("NO [UNAVAILABLE]"));
         assert!(client.refused("SEARCH ALL").await.starts_with("NO [UNAVAILABLE]"));
         drop(hog);

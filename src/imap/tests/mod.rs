@@ -7,6 +7,7 @@ mod fetching;
 mod limits;
 mod mailboxes;
 mod searching;
+mod together;
 
 use super::{Context, serve};
 use crate::accounts::Accounts;
@@ -16,6 +17,7 @@ use crate::store::{Options, Store};
 use crate::tls::Tls;
 use smol::LocalExecutor;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,6 +32,7 @@ struct World {
     context: Context,
     wires: WireOptions,
     hand: Arc<Simulated>,
+    panics: Rc<Cell<u32>>,
     _folder: tempfile::TempDir,
 }
 
@@ -43,7 +46,7 @@ impl World {
         let store = Store::open(folder.path(), options, Clock::system(), workers, budget.clone()).unwrap();
         let accounts = Accounts::new(store.clone(), Clock::system()).unwrap();
         let (clock, hand) = Clock::simulated(1_700_000_000);
-        let executor = Rc::new(LocalExecutor::new());
+        let (executor, panics) = (Rc::new(LocalExecutor::new()), Rc::new(Cell::new(0)));
         let context = Context {
             hostname: "mx.example.org".into(),
             message_bytes_max: 1 << 20,
@@ -52,19 +55,26 @@ impl World {
             tls: Tls::in_memory().unwrap(),
         };
         let wires = WireOptions { budget, clock, stop: Arc::new(Stop::new()) };
-        let world = Rc::new(Self { executor: executor.clone(), context, wires, hand, _folder: folder });
+        let world =
+            Rc::new(Self { executor: executor.clone(), context, wires, hand, panics: panics.clone(), _folder: folder });
         smol::block_on(executor.run(async {
             accounts.account_add("alice@example.org", &Secret::new(PASSWORD.into())).await.unwrap();
             test(world).await;
         }));
         store.close();
+        assert_eq!(panics.get(), 0, "sessions that panicked");
     }
 
     /// A connection from `peer`, greeting unread.
     fn connect(&self, peer: impl Into<SocketAddr>) -> Client {
         let (ours, theirs) = pipe(256 * 1024);
         let wire = Wire::over_pipe(ours, peer.into(), self.wires.clone());
-        self.executor.spawn(serve(wire, self.context.clone())).detach();
+        let (session, alarm) = (serve(wire, self.context.clone()), Alarm(self.panics.clone()));
+        let watched = async move {
+            session.await;
+            drop(alarm);
+        };
+        self.executor.spawn(watched).detach();
         Client { end: theirs, unread: Vec::new(), tags: 0 }
     }
 
@@ -81,6 +91,17 @@ impl World {
         let mut client = self.alice().await;
         client.ok("SELECT INBOX").await;
         client
+    }
+}
+
+/// Counts sessions that panic: the executor swallows it.
+struct Alarm(Rc<Cell<u32>>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.set(self.0.get() + 1);
+        }
     }
 }
 
