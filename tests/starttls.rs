@@ -6,7 +6,6 @@
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "support/client.rs"]
 mod client;
-#[allow(dead_code, reason = "other tests use the rest")]
 #[path = "support/world.rs"]
 mod world;
 

@@ -2,14 +2,11 @@
 //! A session's input is what a client sends; whatever it is, the session must end in step, without a panic, and the
 //! memory budget must be whole again afterwards.
 #![no_main]
+#![allow(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
-#[path = "../support/client.rs"]
-#[allow(dead_code, reason = "shared with other tests")]
-mod client;
 #[path = "mail.rs"]
 mod mail;
 #[path = "../support/world.rs"]
-#[allow(dead_code, reason = "shared with other tests")]
 mod world;
 
 use libfuzzer_sys::fuzz_target;
@@ -142,7 +139,11 @@ async fn deliver(store: &Store) {
     }
     let Ok(body) = body.finish().await else { return };
     let internal_date = Date { unix_s: 0, zone_minutes: 0 };
-    drop(store.append(inbox.id, vec![(NewMessage { body, summary: Vec::new(), internal_date }, FlagNames::default())]).await);
+    drop(
+        store
+            .append(inbox.id, vec![(NewMessage { body, summary: Vec::new(), internal_date }, FlagNames::default())])
+            .await,
+    );
 }
 
 /// Where the batches of a segment end, and what the next one must name: the format that the head of `store::batch` draws.
