@@ -38,7 +38,7 @@ impl Session {
             Err(failure) => return self.refuse_upload(literal, failure).await,
         };
         if literal.waits {
-            send(&mut self.wire, |out| reply::go_ahead(out, "Go ahead")).await?;
+            send(&mut self.wire, |out| reply::go_ahead(out, "go ahead")).await?;
         }
         let mut incoming = Incoming::new(&self.context.store);
         let taken = take(&mut self.wire, &mut incoming, literal.octets).await?;
@@ -48,24 +48,24 @@ impl Session {
         let message: NewMessage = incoming.finish(date.unwrap_or(now)).await?;
         let stored = match self.context.store.append(mailbox.id, vec![(message, flags)]).await {
             // Deleted while the message came.
-            Err(Refusal::NotFound) => return Err(Failure::No(Some(Code::TryCreate), "There is no such mailbox")),
+            Err(Refusal::NotFound) => return Err(Failure::No(Some(Code::TryCreate), "there is no such mailbox")),
             stored => stored?,
         };
         // RFC 3501 6.3.11: a selected mailbox tells of its new message at once.
         Box::pin(self.sync_if_selected()).await?;
         let uids: UidSet = stored.iter().map(|stored| stored.uid).collect();
         let validity = stored.first().map_or(mailbox.uid_validity, |stored| stored.uid_validity);
-        ok(&mut self.wire, tag, Some(&Code::AppendUid { validity, uids: &uids }), "Appended").await?;
+        ok(&mut self.wire, tag, Some(&Code::AppendUid { validity, uids: &uids }), "appended").await?;
         Ok(())
     }
 
     async fn may_append(&mut self, name: &MailboxName, literal: LiteralHead) -> Result<Mailbox, Failure> {
         self.user()?;
         if literal.binary {
-            return Err(Failure::No(Some(Code::UnknownCte), "Binary literals are not taken"));
+            return Err(Failure::No(Some(Code::UnknownCte), "binary literals are not taken"));
         }
         if literal.octets > self.context.message_bytes_max {
-            return Err(Failure::No(Some(Code::TooBig), "The message is too large"));
+            return Err(Failure::No(Some(Code::TooBig), "the message is too large"));
         }
         self.destination(name).await
     }
@@ -84,7 +84,7 @@ impl Session {
                 ),
             };
             if literal.octets > octets_max {
-                return Err(End::Bye(Some(Code::TooBig), "The message is far too large").into());
+                return Err(End::Bye(Some(Code::TooBig), "the message is far too large").into());
             }
             discard(&mut self.wire, literal.octets, until).await?;
             self.rest_line().await?;
@@ -95,12 +95,12 @@ impl Session {
     /// The command ends after its message.
     async fn end_of_append(&mut self, tag: &Tag) -> Result<(), Failure> {
         let Some(line) = self.rest_line().await? else {
-            return Err(Failure::Bad("The line after the message is too long"));
+            return Err(Failure::Bad("the line after the message is too long"));
         };
         match append_rest(&line, tag) {
             Ok(AppendRest::End) => Ok(()),
             Ok(AppendRest::Another(message)) => {
-                let failure = Failure::No(Some(Code::Cannot), "One message at a time");
+                let failure = Failure::No(Some(Code::Cannot), "one message at a time");
                 Box::pin(self.refuse_upload(message.literal, failure)).await
             }
             Err(rejected) => {

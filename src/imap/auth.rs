@@ -22,7 +22,7 @@ impl Session {
         if self.wire.is_tls() {
             return Err(Failure::Bad("TLS is on already"));
         }
-        self.ok(tag, None, "Begin TLS now").await?;
+        self.ok(tag, None, "begin TLS now").await?;
         self.wire.start_tls(self.context.tls.config()).await?;
         Ok(())
     }
@@ -42,7 +42,7 @@ impl Session {
     ) -> Result<(), Failure> {
         self.may_try()?;
         let Some(mechanism) = Mechanism::parse(mechanism.as_bytes()) else {
-            return Err(Failure::No(Some(Code::Cannot), "There is no such mechanism here"));
+            return Err(Failure::No(Some(Code::Cannot), "there is no such mechanism here"));
         };
         let mut exchange = Exchange::new(mechanism);
         let mut response = initial;
@@ -51,11 +51,11 @@ impl Session {
                 Some(initial) => initial,
                 None => self.response(exchange.challenge()).await?,
             };
-            let octets = base64::decode(text.expose()).map(Secret::new).ok_or(Failure::Bad("That is no base64"))?;
+            let octets = base64::decode(text.expose()).map(Secret::new).ok_or(Failure::Bad("that is no base64"))?;
             match exchange.answer(octets.expose()) {
                 Ok(None) => {}
                 Ok(Some(Credentials { name, password })) => return self.admit(tag, &name, &password).await,
-                Err(_) => return Err(Failure::No(Some(Code::AuthenticationFailed), "That cannot be a login")),
+                Err(_) => return Err(Failure::No(Some(Code::AuthenticationFailed), "that cannot be a login")),
             }
         }
     }
@@ -65,9 +65,9 @@ impl Session {
         let challenge = base64::encode(challenge);
         send(&mut self.wire, |out| reply::go_ahead(out, &challenge)).await?;
         match self.wire.line(RESPONSE_BYTES_MAX, LOGIN_WAIT).await {
-            Ok(line) if line.text == b"*" => Err(Failure::Bad("As you wish")),
+            Ok(line) if line.text == b"*" => Err(Failure::Bad("as you wish")),
             Ok(line) => Ok(Secret::new(line.text)),
-            Err(WireError::LineTooLong) => Err(Failure::Bad("The response is too long")),
+            Err(WireError::LineTooLong) => Err(Failure::Bad("the response is too long")),
             Err(error) => Err(error.into()),
         }
     }
@@ -79,15 +79,15 @@ impl Session {
                 self.wire.end_with(Some(login.ended));
                 self.state = State::Authenticated(User { account: login.id, condstore: false });
                 let list = capability::list(&self.state, &self.wire);
-                self.ok(tag, Some(&Code::Capability(&list)), "Logged in").await
+                self.ok(tag, Some(&Code::Capability(&list)), "logged in").await
             }
-            Err(LoginError::TryLater) => Err(Failure::No(Some(Code::Unavailable), "Try again later")),
+            Err(LoginError::TryLater) => Err(Failure::No(Some(Code::Unavailable), "try again later")),
             Err(LoginError::Wrong) => self.turn_away(tag).await,
         }
     }
 
     async fn turn_away(&mut self, tag: &Tag) -> Result<(), Failure> {
-        let no = Failure::No(Some(Code::AuthenticationFailed), "Wrong name or password");
+        let no = Failure::No(Some(Code::AuthenticationFailed), "wrong name or password");
         let State::NotAuthenticated { failures } = &mut self.state else {
             return Err(no);
         };
@@ -98,13 +98,13 @@ impl Session {
         if let Some((condition, code, text)) = no.reply() {
             send(&mut self.wire, |out| reply::status(out, Some(tag), condition, code, text)).await?;
         }
-        Err(Failure::bye("Too many failed logins"))
+        Err(Failure::bye("too many failed logins"))
     }
 
     fn stranger(&self) -> Result<(), Failure> {
         match self.state {
             State::NotAuthenticated { .. } => Ok(()),
-            State::Authenticated(_) | State::Selected(..) => Err(Failure::Bad("Somebody is logged in already")),
+            State::Authenticated(_) | State::Selected(..) => Err(Failure::Bad("somebody is logged in already")),
         }
     }
 
@@ -113,7 +113,7 @@ impl Session {
         if capability::may_log_in(&self.wire) {
             Ok(())
         } else {
-            Err(Failure::No(Some(Code::PrivacyRequired), "Passwords are taken under TLS only"))
+            Err(Failure::No(Some(Code::PrivacyRequired), "passwords are taken under TLS only"))
         }
     }
 }

@@ -32,7 +32,7 @@ impl Session {
     pub(super) async fn capability(&mut self, tag: &Tag) -> Result<(), Failure> {
         let list = list(&self.state, &self.wire);
         send(&mut self.wire, |out| reply::capability(out, &list)).await?;
-        self.ok(tag, None, "That is all").await
+        self.ok(tag, None, "that is all").await
     }
 
     /// ENABLE (RFC 5161): what can be enabled is, the rest is passed over.
@@ -43,6 +43,6 @@ impl Session {
         let news = asked && !user.condstore;
         user.condstore |= asked;
         send(&mut self.wire, |out| reply::enabled(out, if news { "CONDSTORE" } else { "" })).await?;
-        self.ok(tag, None, "Done").await
+        self.ok(tag, None, "done").await
     }
 }

@@ -35,10 +35,10 @@ impl Opened<'_> {
         let copied = self.store.copy(self.selected.view.mailbox, uids, to.id).await.map_err(no_destination)?;
         self.sync(Expunges::Tell).await?;
         let Some(room) = room(self.wire.budget(), &copied) else {
-            return Ok(ok(self.wire, tag, None, "Copied").await?);
+            return Ok(ok(self.wire, tag, None, "copied").await?);
         };
         let Copied { uid_validity: validity, from, to } = &copied;
-        ok(self.wire, tag, Some(&Code::CopyUid { validity: *validity, from, to }), "Copied").await?;
+        ok(self.wire, tag, Some(&Code::CopyUid { validity: *validity, from, to }), "copied").await?;
         drop(room);
         Ok(())
     }
@@ -59,13 +59,13 @@ impl Opened<'_> {
                 self.sync(Expunges::Tell).await?;
             }
         }
-        Ok(ok(self.wire, tag, None, "Moved").await?)
+        Ok(ok(self.wire, tag, None, "moved").await?)
     }
 
     async fn tell_moved(&mut self, told: &mut Copied) -> Result<(), Failure> {
         if !told.from.is_empty() {
             let code = Code::CopyUid { validity: told.uid_validity, from: &told.from, to: &told.to };
-            send(self.wire, |out| reply::status(out, None, Condition::Ok, Some(&code), "Moved")).await?;
+            send(self.wire, |out| reply::status(out, None, Condition::Ok, Some(&code), "moved")).await?;
         }
         (told.from, told.to) = (UidSet::new(), UidSet::new());
         Ok(())
@@ -90,7 +90,7 @@ fn room(budget: &crate::base::Budget, copied: &Copied) -> Option<Grant> {
 /// The destination may be deleted meanwhile; so may the mailbox we are in, which the next look at it finds out.
 fn no_destination(refusal: Refusal) -> Failure {
     match refusal {
-        Refusal::NotFound => Failure::No(Some(Code::TryCreate), "There is no such mailbox"),
+        Refusal::NotFound => Failure::No(Some(Code::TryCreate), "there is no such mailbox"),
         Refusal::Exists
         | Refusal::NotAllowed
         | Refusal::Limit

@@ -21,18 +21,18 @@ impl Opened<'_> {
             self.sync(Expunges::Tell).await?;
         }
         self.sync(Expunges::Tell).await?;
-        Ok(ok(self.wire, tag, None, "Expunged").await?)
+        Ok(ok(self.wire, tag, None, "expunged").await?)
     }
 
     /// The messages that a command names; BAD when a message number is none.
     pub(super) fn resolve(&self, set: &SequenceSet, numbering: Numbering) -> Result<UidSet, Failure> {
-        self.selected.view.resolve(set, numbering).ok_or(Failure::Bad("There is no message with such a number"))
+        self.selected.view.resolve(set, numbering).ok_or(Failure::Bad("there is no message with such a number"))
     }
 
     /// NO in a mailbox that was entered with EXAMINE.
     pub(super) fn writable(&self) -> Result<(), Failure> {
         if self.selected.read_only {
-            return Err(Failure::No(Some(super::grammar::Code::Cannot), "The mailbox was opened read-only"));
+            return Err(Failure::No(Some(super::grammar::Code::Cannot), "the mailbox was opened read-only"));
         }
         Ok(())
     }

@@ -72,7 +72,7 @@ impl Opened<'_> {
             None if numbering == Numbering::Sequence && changed_since.is_none() && tally.answered < asked => {
                 Err(expunge_issued())
             }
-            None => Ok(ok(self.wire, tag, None, "That is all").await?),
+            None => Ok(ok(self.wire, tag, None, "that is all").await?),
         }
     }
 

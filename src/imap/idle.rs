@@ -22,7 +22,7 @@ impl Session {
     /// IDLE; also without a mailbox, where nothing can happen.
     pub(super) async fn idle(&mut self, tag: &Tag) -> Result<(), Failure> {
         self.user()?;
-        send(&mut self.wire, |out| reply::go_ahead(out, "Waiting")).await?;
+        send(&mut self.wire, |out| reply::go_ahead(out, "waiting")).await?;
         let started = self.wire.clock().monotonic();
         // Boxed: telling needs much more room than waiting.
         Box::pin(self.sync_if_selected()).await?;
@@ -31,7 +31,7 @@ impl Session {
             let left = AUTOLOGOUT.checked_sub(spent).ok_or(End::Wire(WireError::TimedOut))?;
             match self.woken(left).await {
                 Ok(Woken::Changes) => Box::pin(self.opened()?.sync_now(Expunges::Tell)).await?,
-                Ok(Woken::Line(line)) if is_done(&line.text) => return self.ok(tag, None, "Welcome back").await,
+                Ok(Woken::Line(line)) if is_done(&line.text) => return self.ok(tag, None, "welcome back").await,
                 Ok(Woken::Line(_)) | Err(WireError::LineTooLong) => return Err(Failure::Bad("DONE ends IDLE")),
                 Err(error) => return Err(error.into()),
             }

@@ -62,7 +62,7 @@ pub(super) async fn command(session: &mut Session) -> Result<Input, End> {
                 hold(session, bytes.saturating_add(octets).saturating_mul(PARSED_FACTOR))?;
                 if waits {
                     let mut out = Vec::new();
-                    reply::go_ahead(&mut out, "Go ahead");
+                    reply::go_ahead(&mut out, "go ahead");
                     session.wire.put(&out);
                 }
                 literal(&mut session.wire, &mut assembler, until).await?;

@@ -32,7 +32,7 @@ impl Session {
                 send(&mut self.wire, |out| reply::mailbox_status(out, &name, &values)).await?;
             }
         }
-        self.ok(tag, None, "That is all").await
+        self.ok(tag, None, "that is all").await
     }
 }
 

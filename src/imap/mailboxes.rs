@@ -16,7 +16,7 @@ impl Session {
     ) -> Result<(), Failure> {
         let account = self.user()?.account;
         self.context.store.mailbox_create(account, name.as_str(), special_use).await?;
-        self.ok(tag, None, "Created").await
+        self.ok(tag, None, "created").await
     }
 
     /// DELETE. Whoever has the mailbox selected is told; a mailbox with children stays, since it would have to become
@@ -28,7 +28,7 @@ impl Session {
         let mailbox = self.existing(name).await?;
         match self.context.store.mailbox_delete(mailbox.id).await {
             Err(Refusal::NotAllowed) => {
-                return Err(Failure::No(Some(Code::InUse), "There are mailboxes inside: delete them first"));
+                return Err(Failure::No(Some(Code::InUse), "there are mailboxes inside: delete them first"));
             }
             deleted => deleted?,
         }
@@ -38,11 +38,11 @@ impl Session {
         };
         if is_here && self.leave_mailbox() {
             let closed = |out: &mut Vec<u8>| {
-                reply::status(out, None, Condition::Ok, Some(&Code::Closed), "The mailbox is closed");
+                reply::status(out, None, Condition::Ok, Some(&Code::Closed), "the mailbox is closed");
             };
             send(&mut self.wire, closed).await?;
         }
-        self.ok(tag, None, "Deleted").await
+        self.ok(tag, None, "deleted").await
     }
 
     /// RENAME; of INBOX it moves the messages into a new mailbox (RFC 3501 6.3.5).
@@ -50,14 +50,14 @@ impl Session {
         let mailbox = self.existing(from).await?;
         self.context.store.mailbox_rename(mailbox.id, to.as_str()).await?;
         Box::pin(self.sync_if_selected()).await?;
-        self.ok(tag, None, "Renamed").await
+        self.ok(tag, None, "renamed").await
     }
 
     /// SUBSCRIBE; only to what exists, as RFC 3501 6.3.6 allows.
     pub(super) async fn subscribe(&mut self, tag: &Tag, name: &MailboxName) -> Result<(), Failure> {
         let account = self.existing(name).await?.account;
         self.context.store.subscribe(account, name.as_str(), true).await?;
-        self.ok(tag, None, "Subscribed").await
+        self.ok(tag, None, "subscribed").await
     }
 
     /// UNSUBSCRIBE
@@ -65,7 +65,7 @@ impl Session {
         let account = self.user()?.account;
         match self.context.store.subscribe(account, name.as_str(), false).await {
             // Not subscribed is what was wanted.
-            Ok(()) | Err(Refusal::NotFound) => self.ok(tag, None, "Unsubscribed").await,
+            Ok(()) | Err(Refusal::NotFound) => self.ok(tag, None, "unsubscribed").await,
             Err(refusal) => Err(refusal.into()),
         }
     }
@@ -74,7 +74,7 @@ impl Session {
     pub(super) async fn namespace(&mut self, tag: &Tag) -> Result<(), Failure> {
         self.user()?;
         send(&mut self.wire, reply::namespace).await?;
-        self.ok(tag, None, "That is all").await
+        self.ok(tag, None, "that is all").await
     }
 
     /// The user's mailbox of this name.

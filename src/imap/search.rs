@@ -84,7 +84,7 @@ impl Opened<'_> {
         if numbering == Numbering::Uid {
             self.sync(Expunges::Tell).await?;
         }
-        Ok(ok(self.wire, tag, None, "That is all").await?)
+        Ok(ok(self.wire, tag, None, "that is all").await?)
     }
 
     /// Sends what matches; the answer is the highest modification sequence among it.
@@ -281,9 +281,9 @@ fn slice<'a>(chunk: &'a [u8], octets: u64, finder: &Finder) -> Result<&'a [u8], 
 fn refused(refused: Refused) -> Failure {
     match refused {
         Refused::Charset => {
-            Failure::No(Some(Code::BadCharset(charset_names())), "There is no such charset here, but these")
+            Failure::No(Some(Code::BadCharset(charset_names())), "there is no such charset here, but these")
         }
         Refused::Text => Failure::Bad("A text is not valid in its charset"),
-        Refused::Number => Failure::Bad("There is no message with such a number"),
+        Refused::Number => Failure::Bad("there is no message with such a number"),
     }
 }

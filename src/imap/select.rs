@@ -20,7 +20,7 @@ impl Session {
         // RFC 3501 6.3.1: whatever comes of it, the mailbox before is left.
         if self.leave_mailbox() {
             let closed = |out: &mut Vec<u8>| {
-                reply::status(out, None, Condition::Ok, Some(&Code::Closed), "The mailbox before is closed");
+                reply::status(out, None, Condition::Ok, Some(&Code::Closed), "the mailbox before is closed");
             };
             send(&mut self.wire, closed).await?;
         }
@@ -34,7 +34,7 @@ impl Session {
         self.tell_selected(&mailbox, &selected).await?;
         self.state = State::Selected(user, Box::new(selected));
         let code = if read_only { Code::ReadOnly } else { Code::ReadWrite };
-        self.ok(tag, Some(&code), "In the mailbox").await
+        self.ok(tag, Some(&code), "in the mailbox").await
     }
 
     /// Reads the mailbox's UIDs into a view, within the budget.
@@ -70,11 +70,11 @@ impl Session {
         reply::recent(&mut out, view.recent());
         let mut tell = |code: Code<'_>, text: &str| reply::status(&mut out, None, Condition::Ok, Some(&code), text);
         if let Some(number) = first_unseen.and_then(|uid| view.number(uid)) {
-            tell(Code::Unseen(number), "The first unseen message");
+            tell(Code::Unseen(number), "the first unseen message");
         }
         tell(Code::UidValidity(mailbox.uid_validity), "UIDs last");
-        tell(Code::UidNext(uid_next), "The next UID");
-        tell(Code::HighestModSeq(view.modseq()), "The latest change");
+        tell(Code::UidNext(uid_next), "the next UID");
+        tell(Code::HighestModSeq(view.modseq()), "the latest change");
         Ok(self.wire.send(&out).await?)
     }
 
@@ -89,13 +89,13 @@ impl Session {
             }
         }
         self.leave_mailbox();
-        self.ok(tag, None, "Out of the mailbox").await
+        self.ok(tag, None, "out of the mailbox").await
     }
 
     /// UNSELECT (RFC 3691)
     pub(super) async fn unselect(&mut self, tag: &Tag) -> Result<(), Failure> {
         self.opened()?;
         self.leave_mailbox();
-        self.ok(tag, None, "Out of the mailbox").await
+        self.ok(tag, None, "out of the mailbox").await
     }
 }

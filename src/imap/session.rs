@@ -134,7 +134,7 @@ impl Session {
                 return end;
             }
             if self.refused_in_a_row >= REFUSED_IN_A_ROW_MAX {
-                return End::Bye(None, "Too many bad commands");
+                return End::Bye(None, "too many bad commands");
             }
         }
     }
@@ -208,19 +208,19 @@ impl Session {
     /// NOOP (RFC 3501 6.1.2)
     async fn noop(&mut self, tag: &Tag) -> Result<(), Failure> {
         Box::pin(self.sync_if_selected()).await?;
-        self.ok(tag, None, "Done").await
+        self.ok(tag, None, "done").await
     }
 
     /// CHECK (RFC 3501 6.4.1): everything acknowledged is on the disk already.
     async fn check(&mut self, tag: &Tag) -> Result<(), Failure> {
         self.opened()?.sync(Expunges::Tell).await?;
-        self.ok(tag, None, "Done").await
+        self.ok(tag, None, "done").await
     }
 
     /// LOGOUT (RFC 3501 6.1.3)
     async fn logout(&mut self, tag: &Tag) -> Result<(), Failure> {
-        send(&mut self.wire, |out| reply::status(out, None, Condition::Bye, None, "Until next time")).await?;
-        self.ok(tag, None, "Logged out").await?;
+        send(&mut self.wire, |out| reply::status(out, None, Condition::Bye, None, "until next time")).await?;
+        self.ok(tag, None, "logged out").await?;
         Err(Failure::End(End::Logout))
     }
 
@@ -228,7 +228,7 @@ impl Session {
     async fn id(&mut self, tag: &Tag) -> Result<(), Failure> {
         let fields = [("name", "Pigeon"), ("version", env!("CARGO_PKG_VERSION"))];
         send(&mut self.wire, |out| reply::id(out, &fields)).await?;
-        self.ok(tag, None, "Pleased to meet you").await
+        self.ok(tag, None, "pleased to meet you").await
     }
 
     /// What the client does not know yet of its mailbox, if it has one.
@@ -247,7 +247,7 @@ impl Session {
     /// Whose session it is; BAD before login.
     pub(super) fn user(&mut self) -> Result<&mut User, Failure> {
         match &mut self.state {
-            State::NotAuthenticated { .. } => Err(Failure::Bad("Log in first")),
+            State::NotAuthenticated { .. } => Err(Failure::Bad("log in first")),
             State::Authenticated(user) | State::Selected(user, _) => Ok(user),
         }
     }
@@ -255,8 +255,8 @@ impl Session {
     /// The selected mailbox; BAD without one.
     pub(super) fn opened(&mut self) -> Result<Opened<'_>, Failure> {
         match &mut self.state {
-            State::NotAuthenticated { .. } => Err(Failure::Bad("Log in first")),
-            State::Authenticated(_) => Err(Failure::Bad("Select a mailbox first")),
+            State::NotAuthenticated { .. } => Err(Failure::Bad("log in first")),
+            State::Authenticated(_) => Err(Failure::Bad("select a mailbox first")),
             State::Selected(user, selected) => {
                 Ok(Opened { wire: &mut self.wire, store: &self.context.store, user, selected })
             }

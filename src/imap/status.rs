@@ -14,7 +14,7 @@ impl Session {
         }
         let values = values(&self.context.store, &mailbox, items).await?;
         send(&mut self.wire, |out| reply::mailbox_status(out, &mailbox.name, &values)).await?;
-        self.ok(tag, None, "That is all").await
+        self.ok(tag, None, "that is all").await
     }
 }
 

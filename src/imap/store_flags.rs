@@ -37,10 +37,10 @@ impl Opened<'_> {
             return Err(expunge_issued());
         }
         if modified.is_empty() {
-            return Ok(ok(self.wire, tag, None, "Stored").await?);
+            return Ok(ok(self.wire, tag, None, "stored").await?);
         }
         let ranges = self.numbers(&modified, numbering);
-        Ok(ok(self.wire, tag, Some(&Code::Modified(&ranges)), "Some were changed meanwhile and left alone").await?)
+        Ok(ok(self.wire, tag, Some(&Code::Modified(&ranges)), "some were changed meanwhile and left alone").await?)
     }
 
     async fn tell_stored(&mut self, done: &[Entry], numbering: Numbering, silent: bool) -> Result<(), Failure> {

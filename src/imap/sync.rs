@@ -158,7 +158,7 @@ pub(super) async fn put_keywords(wire: &mut Wire, selected: &Selected) -> Result
     };
     send(wire, |out| {
         reply::flags(out, keywords);
-        reply::status(out, None, Condition::Ok, Some(&code), "Flags that last");
+        reply::status(out, None, Condition::Ok, Some(&code), "flags that last");
     })
     .await?;
     Ok(())
@@ -188,9 +188,9 @@ pub(super) fn lost(refusal: Refusal) -> Failure {
 
 /// Some of the messages asked for are gone, and the client has not been told yet (RFC 5530).
 pub(super) fn expunge_issued() -> Failure {
-    Failure::No(Some(Code::ExpungeIssued), "Some of the messages are gone")
+    Failure::No(Some(Code::ExpungeIssued), "some of the messages are gone")
 }
 
 fn gone() -> Failure {
-    Failure::bye("The selected mailbox was deleted")
+    Failure::bye("the selected mailbox was deleted")
 }

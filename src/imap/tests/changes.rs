@@ -15,7 +15,7 @@ fn sessions_see_each_others_changes() {
             one.ok("NOOP").await,
             [
                 "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded)",
-                "* OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded \\*)] Flags that last",
+                "* OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft $Forwarded \\*)] flags that last",
                 "* 1 FETCH (FLAGS (\\Flagged $Forwarded \\Recent))",
             ]
         );

@@ -52,7 +52,7 @@ fn bad_commands_are_told_and_too_many_end_the_session() {
         assert!(client.refused(&format!("NOOP {long}")).await.starts_with("BAD"));
         client.ok("NOOP").await;
         client.send("x Y\r\n".repeat(25).as_bytes()).await;
-        assert!(client.rest().await.ends_with("* BYE Too many bad commands\r\n"));
+        assert!(client.rest().await.ends_with("* BYE too many bad commands\r\n"));
     });
 }
 

@@ -73,7 +73,7 @@ fn select_tells_what_the_rfc_requires() {
             lines[..4],
             [
                 "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft)",
-                "* OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft \\*)] Flags that last",
+                "* OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft \\*)] flags that last",
                 "* 4 EXISTS",
                 "* 4 RECENT",
             ]
