@@ -11,12 +11,13 @@ import sys
 import time
 from pathlib import Path
 
-from budgets.ground import PASSWORDS, Ground, append_abreast
-from budgets.load import Load
 from clients.together import wake_latencies
 from harness import procfs, wire
 from harness.report import Report
 from harness.server import Server, binary
+
+from budgets.ground import PASSWORDS, Ground, append_abreast
+from budgets.load import Load
 
 COSTED = 200  # connections whose cost is averaged
 
@@ -39,12 +40,18 @@ def size(report, _ground):
 def memory(report, ground):
     """Resident memory: started, with 50 and with 500 idle TLS connections; system calls while they idle."""
     server = ground.server.start()
-    report.figure("started, 10,000 messages, no connection: resident", *inside(procfs.settled(server.pid, resident_kib) / 1024, 7.5))
+    report.figure(
+        "started, 10,000 messages, no connection: resident",
+        *inside(procfs.settled(server.pid, resident_kib) / 1024, 7.5),
+    )
     report.figure("the same, its anonymous part", *inside(procfs.rollup(server.pid)["Anonymous"] / 1024, 2.5))
     clients = []
     for count, budget in ((50, 8), (500, 16)):
         clients += ground.idlers(count - len(clients), len(clients))
-        report.figure(f"{count} TLS connections in IDLE: resident", *inside(procfs.settled(server.pid, resident_kib) / 1024, budget))
+        report.figure(
+            f"{count} TLS connections in IDLE: resident",
+            *inside(procfs.settled(server.pid, resident_kib) / 1024, budget),
+        )
     calls, table = procfs.system_calls(server.pid, 10)
     if calls is None:
         report.leave_out("system calls of an idle server", table)
@@ -63,8 +70,15 @@ def peak(report, ground):
     server = ground.server.start()
     load = Load(server, ground.users)
     load.run()
-    report.check("budgets", "ten 25 MB messages, a fetch and logins at once all went well", not load.failures, "; ".join(load.failures))
-    report.figure("peak: ten 25 MB messages, 10,000 fetched, a login", *inside(procfs.status(server.pid)["VmHWM"] / 1024, 24))
+    report.check(
+        "budgets",
+        "ten 25 MB messages, a fetch and logins at once all went well",
+        not load.failures,
+        "; ".join(load.failures),
+    )
+    report.figure(
+        "peak: ten 25 MB messages, 10,000 fetched, a login", *inside(procfs.status(server.pid)["VmHWM"] / 1024, 24)
+    )
     server.stop()
 
 

@@ -22,14 +22,16 @@ class Ground:
         self.users = []
 
     def fill(self):
-        """10,000 messages of the standing mix for the first account, twenty for each other, over several connections."""
+        """10,000 messages of the standing mix for the first account, twenty for each other."""
         server = self.server.start()
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             self.users = list(pool.map(server.add_user, [f"user{number}" for number in range(PASSWORDS + 1)]))
         started = time.monotonic()
         append_abreast(server, self.users[0], "INBOX", MESSAGES, mails.standing_size)
         with concurrent.futures.ThreadPoolExecutor(STREAMS) as pool:
-            list(pool.map(lambda user: append(server, user, "INBOX", range(SMALL), mails.standing_size), self.users[1:]))
+            list(
+                pool.map(lambda user: append(server, user, "INBOX", range(SMALL), mails.standing_size), self.users[1:])
+            )
         print(f"  filled {MESSAGES} + {PASSWORDS * SMALL} messages in {time.monotonic() - started:.1f} s")
         client = wire.Imap(server, user=self.users[0])
         self.report.check("budgets", "the mailbox holds what was put into it", client.select() == MESSAGES)

@@ -42,7 +42,7 @@ class Load:
         for want in (250, 250, 354):
             client.reply(want)
         for start in range(0, len(self.octets), PIECE):
-            client.send(self.octets[start:start + PIECE])
+            client.send(self.octets[start : start + PIECE])
         client.reply(250)
         client.quit()
 

@@ -1,6 +1,6 @@
 """The client tests: what programs send, what programs read, sync both ways, two at once, a 100 MB message.
 
-    python -m clients RESULTS.json [part ...]
+python -m clients RESULTS.json [part ...]
 """
 
 import concurrent.futures
@@ -8,10 +8,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from clients import big, compose, readers, senders, sync, together, trust
 from harness import compare, mails, wire
 from harness.report import Report
 from harness.server import Server
+
+from clients import big, compose, operate, readers, senders, sync, together, trust
 
 OUTSIDE = "sender@example.net"
 ABREAST = 3  # programs at once: they wait more than they work
@@ -27,7 +28,7 @@ def fetched(server, user, **options):
 
 
 def deliver(report, server):
-    """Every sending program hands in messages to an account of its own; what arrived is what it sent, below the trace."""
+    """Every sending program has an account to send to; what arrived is what it sent, below the trace."""
     with concurrent.futures.ThreadPoolExecutor(ABREAST) as pool:
         for place, sender in enumerate(senders.senders()):
             why = readers.missing(sender)
@@ -40,7 +41,7 @@ def deliver(report, server):
 def _deliver_by(report, server, sender, place):
     recipient = server.add_user(f"to{place}")
     own = server.add_user(f"from{place}") if sender.logs_in and sender.protocol == "smtp" else OUTSIDE
-    # The corpus as well where it costs little; where only TLS and the login differ, and for slow starters, the odd ones.
+    # The corpus as well where it costs little; where only TLS and the login differ, and for slow starters, not.
     whole = (sender.security == "plain" or sender.protocol == "imap") and sender.program != "swaks"
     chosen = mails.everything() if whole else mails.odd()
     sent = []
@@ -61,7 +62,9 @@ def _deliver_by(report, server, sender, place):
             sent.append((mail.name, octets))
     found = fetched(server, recipient)
     report.messages(sender.label, len(sent))
-    report.check(sender.label, "number of messages", len(found) == len(sent), f"{len(sent)} acknowledged, {len(found)} there")
+    report.check(
+        sender.label, "number of messages", len(found) == len(sent), f"{len(sent)} acknowledged, {len(found)} there"
+    )
     for (name, octets), (_, stored) in zip(sent, found):
         if sender.protocol == "smtp":
             try:
@@ -94,8 +97,10 @@ def fill_library(report, server, user):
         body = compare.without_trace(stored, OUTSIDE) if place < len(by_smtp) else stored
         why = compare.difference(mail.octets, body)
         report.check(label, mail.name, why is None, why)
-    return [(f"{mail.name} ({'SMTP' if place < len(by_smtp) else 'APPEND'})", uid, stored)
-            for place, (mail, (uid, stored)) in enumerate(zip(by_smtp + by_append, found))]
+    return [
+        (f"{mail.name} ({'SMTP' if place < len(by_smtp) else 'APPEND'})", uid, stored)
+        for place, (mail, (uid, stored)) in enumerate(zip(by_smtp + by_append, found))
+    ]
 
 
 def read(report, server):
@@ -118,7 +123,11 @@ def _read_by(report, server, user, reader, library):
     skippable = {name for name, _, octets in expected if reader.may_skip(octets)}
     with tempfile.TemporaryDirectory() as folder:
         got = reader.read(server, user, Path(folder), [uid for _, uid, _ in library])
-    wrong = [(name, why) for name, why in compare.unmatched(able, got) if name not in skippable or not why.startswith("missing")]
+    wrong = [
+        (name, why)
+        for name, why in compare.unmatched(able, got)
+        if name not in skippable or not why.startswith("missing")
+    ]
     report.messages(reader.label, len(got))
     for name, why in wrong:
         report.check(reader.label, name, False, why)
@@ -128,7 +137,16 @@ def _read_by(report, server, user, reader, library):
         print(f"  {reader.name} itself cannot save {len(library) - len(able)} of {len(library)}")
 
 
-PARTS = {"trust": trust.trust, "deliver": deliver, "compose": compose.compose, "read": read, "sync": sync.sync, "together": together.together, "big": big.big}
+PARTS = {
+    "trust": trust.trust,
+    "deliver": deliver,
+    "compose": compose.compose,
+    "read": read,
+    "operate": operate.operate,
+    "sync": sync.sync,
+    "together": together.together,
+    "big": big.big,
+}
 
 
 def main(words):
@@ -140,7 +158,9 @@ def main(words):
             if not words[1:] or name in words[1:]:
                 report.guarded(name, part, report, server)
                 report.check("server", f"still runs after {name}", server.child.poll() is None, server.tail())
-        report.check("server", "logged no panic", "panicked" not in server.log.read_text(errors="replace"), server.tail())
+        report.check(
+            "server", "logged no panic", "panicked" not in server.log.read_text(errors="replace"), server.tail()
+        )
         took = server.stop()
         report.check("server", "ended within 5 s of SIGTERM", took < 5, f"{took:.1f} s")
     return report.end(Path(words[0]))

@@ -6,8 +6,9 @@ import random
 import tempfile
 from pathlib import Path
 
-from clients.readers import Neomutt, missing, neomutt_settings, run, secret_file
 from harness import wire
+
+from clients.readers import Neomutt, missing, neomutt_settings, run, secret_file
 
 TEXT = "Guten Tag,\n\nGrüße aus Köln: 日本語, ₤ and a line with a dot:\n.\n..\nFrom here on, nothing.\n-- \nme\n"
 SUBJECT = "Überraschung aus 東京, with a subject long enough that it has to be folded somewhere in the middle"
@@ -29,11 +30,30 @@ def compose(report, server):
             imap_port = server.ports["imaps" if security == "tls" else "imap"]
             settings = neomutt_settings(server, sender, security, imap_port, folder / "cache")
             user = sender.replace("@", "%40")  # within a URL
-            settings += (f'set smtp_url = "{scheme}://{user}@{server.host}:{server.ports[port]}"\nset smtp_pass = "{server.passwords[sender]}"\n'
-                         f'set from = "{sender}"\nset use_from = yes\nset use_envelope_from = yes\nset charset = "utf-8"\n'
-                         'set send_charset = "us-ascii:utf-8"\nset hostname = "client.example.net"\n')
+            settings += (
+                f'set smtp_url = "{scheme}://{user}@{server.host}:{server.ports[port]}"\n'
+                f'set smtp_pass = "{server.passwords[sender]}"\n'
+                f'set from = "{sender}"\nset use_from = yes\nset use_envelope_from = yes\nset charset = "utf-8"\n'
+                'set send_charset = "us-ascii:utf-8"\nset hostname = "client.example.net"\n'
+            )
             secret_file(folder / "rc", settings)
-            run(["neomutt", "-n", "-F", folder / "rc", "-s", SUBJECT, "-a", folder / "Bild ü.bin", mail, "--", recipient], folder, stdin=TEXT.encode())
+            run(
+                [
+                    "neomutt",
+                    "-n",
+                    "-F",
+                    folder / "rc",
+                    "-s",
+                    SUBJECT,
+                    "-a",
+                    folder / "Bild ü.bin",
+                    mail,
+                    "--",
+                    recipient,
+                ],
+                folder,
+                stdin=TEXT.encode(),
+            )
         report.messages(label, 1)
         client = wire.Imap(server, user=recipient)
         client.select()
@@ -48,6 +68,15 @@ def _check(report, label, place, octets, blob):
     message = email.message_from_bytes(octets, policy=email.policy.default)
     parts = [part for part in message.walk() if not part.is_multipart() or part.get_content_type() == "message/rfc822"]
     report.check(label, f"{place}: subject", message["Subject"] == SUBJECT, repr(message["Subject"]))
-    report.check(label, f"{place}: text", parts[0].get_content().replace("\r\n", "\n") == TEXT, repr(parts[0].get_content()))
-    report.check(label, f"{place}: attachment", parts[1].get_content() == blob and parts[1].get_filename() == "Bild ü.bin", str(parts[1].get_filename()))
-    report.check(label, f"{place}: letter inside", parts[2].get_content()["Subject"] == "inside", parts[2].get_content_type())
+    report.check(
+        label, f"{place}: text", parts[0].get_content().replace("\r\n", "\n") == TEXT, repr(parts[0].get_content())
+    )
+    report.check(
+        label,
+        f"{place}: attachment",
+        parts[1].get_content() == blob and parts[1].get_filename() == "Bild ü.bin",
+        str(parts[1].get_filename()),
+    )
+    report.check(
+        label, f"{place}: letter inside", parts[2].get_content()["Subject"] == "inside", parts[2].get_content_type()
+    )

@@ -1,6 +1,6 @@
 """kill -9 in the middle of a stream of deliveries: what was acknowledged is there, once, under the UID it had.
 
-    python -m clients.kill RESULTS.json [rounds]
+python -m clients.kill RESULTS.json [rounds]
 """
 
 import collections
@@ -27,7 +27,13 @@ class Stream(threading.Thread):
 
     def __init__(self, server, users, number, round_number, by_append):
         super().__init__()
-        self.server, self.users, self.number, self.round, self.by_append = server, users, number, round_number, by_append
+        self.server, self.users, self.number, self.round, self.by_append = (
+            server,
+            users,
+            number,
+            round_number,
+            by_append,
+        )
         self.tried, self.acknowledged = {}, {}
 
     def run(self):
@@ -91,14 +97,24 @@ def rounds(report, count):
                 validity, found = inbox(server, user)
                 names = [name for _, name in found]
                 wanted = {name for owner, name in acknowledged if owner == user}
-                report.check(label, f"round {number} {user}: acknowledged and there", wanted <= set(names), f"lost {sorted(wanted - set(names))[:5]}")
+                report.check(
+                    label,
+                    f"round {number} {user}: acknowledged and there",
+                    wanted <= set(names),
+                    f"lost {sorted(wanted - set(names))[:5]}",
+                )
                 twice = sorted(name for name, times in collections.Counter(names).items() if times > 1)
                 report.check(label, f"round {number} {user}: each once", not twice, f"twice {twice[:5]}")
                 unknown = [name for name in names if (user, name) not in tried]
                 report.check(label, f"round {number} {user}: nothing else", not unknown, f"never sent {unknown[:5]}")
                 now = {uid: name for uid, name in found}
                 moved = [uid for uid, name in known[user].items() if now.get(uid) != name]
-                report.check(label, f"round {number} {user}: UIDs stay", not moved and validity == validities[user], f"changed {moved[:5]}")
+                report.check(
+                    label,
+                    f"round {number} {user}: UIDs stay",
+                    not moved and validity == validities[user],
+                    f"changed {moved[:5]}",
+                )
                 highest = max(known[user], default=0)
                 reused = [uid for uid in now if uid not in known[user] and uid <= highest]
                 report.check(label, f"round {number} {user}: no UID reused", not reused, f"reused {reused[:5]}")
@@ -107,9 +123,14 @@ def rounds(report, count):
             _bodies(report, label, server, user, tried)
         report.messages(label, len(acknowledged))
         worst = max(greetings)
-        print(f"  {count} rounds, {len(acknowledged)} acknowledged, first greeting after kill -9: median "
-              f"{sorted(greetings)[len(greetings) // 2] * 1000:.0f} ms, worst {worst * 1000:.0f} ms (budget {GREETING_S_BUDGET * 1000:.0f} ms)")
-        report.check(label, "first greeting within ten times its budget", worst <= 10 * GREETING_S_BUDGET, f"{worst:.2f} s")
+        print(
+            f"  {count} rounds, {len(acknowledged)} acknowledged, first greeting after kill -9: median "
+            f"{sorted(greetings)[len(greetings) // 2] * 1000:.0f} ms, worst {worst * 1000:.0f} ms (budget "
+            f"{GREETING_S_BUDGET * 1000:.0f} ms)"
+        )
+        report.check(
+            label, "first greeting within ten times its budget", worst <= 10 * GREETING_S_BUDGET, f"{worst:.2f} s"
+        )
         server.stop()
 
 

@@ -33,7 +33,7 @@ def by_lines(octets):
 
 
 def by_crlf_lines(octets):
-    """A program that knows only CRLF leaves the dot that the server doubled after a bare LF (most programs take one away)."""
+    """A program that knows only CRLF leaves the dot doubled after a bare LF; most programs take one away."""
     return re.sub(rb"(?<!\r)\n\.", b"\n..", octets)
 
 
@@ -44,9 +44,9 @@ def mbsync(octets):
 
 
 def fetchmail(octets, by_imap):
-    """fetchmail drops every CR and mbox From_ lines in the header, ends a header that has no end and a last line that has
-    none; above a message without a header it writes one of its own. Over IMAP a header whose last line has no end takes
-    the parenthesis that closes FETCH's answer with it.
+    """fetchmail drops every CR, and mbox From_ lines in the header; it ends a header that has no end and a last line
+    that has none; above a message without a header it writes one of its own. Over IMAP a header whose last line has
+    no end takes the parenthesis that closes FETCH's answer with it.
     """
     lines = octets.replace(b"\r", b"")
     if lines.startswith(b"\n"):
@@ -71,7 +71,9 @@ def offlineimap(octets):
 def _quoted_boundary(octets):
     """offlineimap's mend for an unquoted boundary."""
     head = re.split(rb"\r?\n\r?\n", octets)[0]
-    match = re.search(rb"content-type:.*(boundary=[\"]?[A-Za-z0-9'()+_,-./:=? ]+[\"]?)", head, re.IGNORECASE | re.DOTALL)
+    match = re.search(
+        rb"content-type:.*(boundary=[\"]?[A-Za-z0-9'()+_,-./:=? ]+[\"]?)", head, re.IGNORECASE | re.DOTALL
+    )
     if not match:
         return octets
     name, value = match[1].split(b"=", 1)
@@ -94,7 +96,7 @@ def getmail(octets, by_lines):
 
 
 def or_none(model, *arguments):
-    """The model's answer, or None where Python's email package fails on the message (the program then fails as well)."""
+    """The model's answer, or None where Python's email package fails on the message, and the program with it."""
     try:
         return model(*arguments)
     except (ValueError, TypeError, LookupError, AttributeError):

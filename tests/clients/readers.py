@@ -12,21 +12,39 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from harness import terminal, wire
+
 from clients import models
 from clients.models import by_pop3, or_none, unix
-from harness import terminal, wire
 
 RUN_S_MAX = 120
 
 
 def run(words, folder, allowed=(0,), stdin=None, environment=None, user=None):
     """One run of a program, with its home in `folder` and nothing of the caller's settings; `user` only as root."""
-    clean = {"HOME": str(folder), "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8"}
-    done = subprocess.run([str(word) for word in words], cwd=folder, env=clean | (environment or {}), input=stdin, capture_output=True,
-                          timeout=RUN_S_MAX, check=False, user=user, group=user and "nogroup", extra_groups=[] if user else None)
+    clean = {
+        "HOME": str(folder),
+        "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+    }
+    done = subprocess.run(
+        [str(word) for word in words],
+        cwd=folder,
+        env=clean | (environment or {}),
+        input=stdin,
+        capture_output=True,
+        timeout=RUN_S_MAX,
+        check=False,
+        user=user,
+        group=user and "nogroup",
+        extra_groups=[] if user else None,
+    )
     if done.returncode not in allowed:
-        raise RuntimeError(f"{Path(str(words[0])).name} ended with {done.returncode}: "
-                           f"{(done.stdout + done.stderr).decode('utf-8', 'replace')[-1500:]}")
+        raise RuntimeError(
+            f"{Path(str(words[0])).name} ended with {done.returncode}: "
+            f"{(done.stdout + done.stderr).decode('utf-8', 'replace')[-1500:]}"
+        )
     return done
 
 
@@ -49,8 +67,15 @@ class Reader:
     program = None  # the executable that must be there
     protocol = "imap"
 
+    keep = True  # whether the mail stays on the server
+
     def __init__(self, security="tls"):
         self.security = security
+
+    def that_takes(self):
+        """The same program set to take the mail away."""
+        self.keep = False
+        return self
 
     @property
     def label(self):
@@ -94,7 +119,9 @@ class Curl(Reader):
         words = ["curl", "-sS", "--cacert", server.ca, "-u", f"{user}:{server.passwords[user]}"]
         words += ["--ssl-reqd"] if self.security == "starttls" else []
         run([*words, f"{scheme}://{server.host}:{self.port(server)}/{place}", "-o", folder / "#1"], folder)
-        return [Path(folder, number).read_bytes() if Path(folder, number).exists() else b"" for number in numbers.split(",")]
+        return [
+            Path(folder, number).read_bytes() if Path(folder, number).exists() else b"" for number in numbers.split(",")
+        ]
 
     def saved(self, octets):
         return octets if self.protocol == "imap" else models.by_crlf_lines(by_pop3(octets))
@@ -106,9 +133,15 @@ class Mbsync(Reader):
     name, program = "mbsync", "mbsync"
 
     def read(self, server, user, folder, uids):
-        secret_file(folder / "rc", mbsync_settings(server, user, folder, self.security, self.port(server), "Patterns INBOX\nSync Pull\n"))
+        secret_file(
+            folder / "rc",
+            mbsync_settings(server, user, folder, self.security, self.port(server), "Patterns INBOX\nSync Pull\n"),
+        )
         run(["mbsync", "-c", folder / "rc", "-q", "all"], folder)
-        return [re.sub(rb"(?m)\AX-TUID: .{12}\n|(?<=\n)X-TUID: .{12}\n", b"", octets, count=1) for octets in maildir(folder / "INBOX")]
+        return [
+            re.sub(rb"(?m)\AX-TUID: .{12}\n|(?<=\n)X-TUID: .{12}\n", b"", octets, count=1)
+            for octets in maildir(folder / "INBOX")
+        ]
 
     def saved(self, octets):
         return models.mbsync(octets)
@@ -117,10 +150,13 @@ class Mbsync(Reader):
 def mbsync_settings(server, user, folder, security, port, channel):
     """A complete mbsyncrc for one account and one Maildir tree."""
     kind = {"tls": "IMAPS", "starttls": "STARTTLS", "plain": "None"}[security]
-    return (f"IMAPAccount far\nHost {server.host}\nPort {port}\nUser {user}\nPass {server.passwords[user]}\nSSLType {kind}\n"
-            f"SystemCertificates no\nCertificateFile {server.ca}\nTimeout 30\n\nIMAPStore far\nAccount far\n\n"
-            f"MaildirStore near\nPath {folder}/\nInbox {folder}/INBOX\nSubFolders Verbatim\n\n"
-            f"Channel all\nFar :far:\nNear :near:\nSyncState *\nCreate Both\nRemove Both\n{channel}")
+    return (
+        f"IMAPAccount far\nHost {server.host}\nPort {port}\nUser {user}\nPass {server.passwords[user]}\n"
+        f"SSLType {kind}\n"
+        f"SystemCertificates no\nCertificateFile {server.ca}\nTimeout 30\n\nIMAPStore far\nAccount far\n\n"
+        f"MaildirStore near\nPath {folder}/\nInbox {folder}/INBOX\nSubFolders Verbatim\n\n"
+        f"Channel all\nFar :far:\nNear :near:\nSyncState *\nCreate Both\nRemove Both\n{channel}"
+    )
 
 
 class OfflineImap(Reader):
@@ -129,7 +165,9 @@ class OfflineImap(Reader):
     name, program = "offlineimap", "offlineimap"
 
     def read(self, server, user, folder, uids):
-        settings = offlineimap_settings(server, user, folder, self.security, self.port(server), "folderfilter = lambda name: name == 'INBOX'\n")
+        settings = offlineimap_settings(
+            server, user, folder, self.security, self.port(server), "folderfilter = lambda name: name == 'INBOX'\n"
+        )
         secret_file(folder / "rc", settings)
         run(["offlineimap", "-c", folder / "rc", "-o", "-u", "basic", "-1"], folder)
         return maildir(folder / "mail" / "INBOX")
@@ -141,10 +179,14 @@ class OfflineImap(Reader):
 def offlineimap_settings(server, user, folder, security, port, remote=""):
     """A complete offlineimaprc for one account and one Maildir tree."""
     ssl = {"tls": "ssl = yes", "starttls": "ssl = no\nstarttls = yes", "plain": "ssl = no\nstarttls = no"}[security]
-    return (f"[general]\naccounts = all\nmetadata = {folder}/metadata\nsocktimeout = 30\n[Account all]\nlocalrepository = near\n"
-            f"remoterepository = far\n[Repository near]\ntype = Maildir\nlocalfolders = {folder}/mail\nsep = /\n"
-            f"[Repository far]\ntype = IMAP\nremotehost = {server.host}\nremoteport = {port}\n{ssl}\nsslcacertfile = {server.ca}\n"
-            f"remoteuser = {user}\nremotepass = {server.passwords[user]}\nauth_mechanisms = PLAIN, LOGIN\n{remote}")
+    return (
+        f"[general]\naccounts = all\nmetadata = {folder}/metadata\nsocktimeout = 30\n[Account all]\n"
+        f"localrepository = near\n"
+        f"remoterepository = far\n[Repository near]\ntype = Maildir\nlocalfolders = {folder}/mail\nsep = /\n"
+        f"[Repository far]\ntype = IMAP\nremotehost = {server.host}\nremoteport = {port}\n{ssl}\n"
+        f"sslcacertfile = {server.ca}\n"
+        f"remoteuser = {user}\nremotepass = {server.passwords[user]}\nauth_mechanisms = PLAIN, LOGIN\n{remote}"
+    )
 
 
 class Fetchmail(Reader):
@@ -162,10 +204,29 @@ class Fetchmail(Reader):
         keep.chmod(0o700)
         ssl = {"tls": "ssl", "starttls": "sslproto 'TLS1.2+'", "plain": "sslproto ''"}[self.security]
         check = "" if self.security == "plain" else f"sslcertck sslcertfile '{server.ca}'"
-        secret_file(folder / "rc", f"set invisible\nset no bouncemail\npoll {server.host} service {self.port(server)} protocol {self.protocol} "
-                    f"bad-header accept\nuser '{user}' password '{server.passwords[user]}' {ssl} {check} keep fetchall no rewrite no mimedecode "
-                    f"no dropstatus mda '{keep}'\n")
-        run(["fetchmail", "-f", folder / "rc", "--pidfile", folder / "pid", "-i", folder / "ids", "-N", "--nosyslog", "-s"], folder)
+        secret_file(
+            folder / "rc",
+            f"set invisible\nset no bouncemail\n"
+            f"poll {server.host} service {self.port(server)} protocol {self.protocol} "
+            f"bad-header accept\nuser '{user}' password '{server.passwords[user]}' {ssl} {check} "
+            f"{'keep' if self.keep else 'no keep'} fetchall no rewrite no mimedecode "
+            f"no dropstatus mda '{keep}'\n",
+        )
+        run(
+            [
+                "fetchmail",
+                "-f",
+                folder / "rc",
+                "--pidfile",
+                folder / "pid",
+                "-i",
+                folder / "ids",
+                "-N",
+                "--nosyslog",
+                "-s",
+            ],
+            folder,
+        )
         saved = [path.read_bytes() for path in sorted(folder.glob("mail.*"))]
         return [octets for octets in saved if not octets.startswith(b"From: FETCHMAIL-DAEMON\n")]  # see its model
 
@@ -188,9 +249,13 @@ class Getmail(Reader):
         kind = f"Simple{self.protocol.upper()}{'SSL' if self.security == 'tls' else ''}Retriever"
         shutil.copy(server.ca, folder / "ca.pem")
         certificate = f"ca_certs = {folder}/ca.pem\n" if self.security == "tls" else ""
-        secret_file(folder / "rc", f"[retriever]\ntype = {kind}\nserver = {server.host}\nport = {self.port(server)}\nusername = {user}\n"
-                    f"password = {server.passwords[user]}\n{certificate}[destination]\ntype = Maildir\npath = {folder}/mail/\n"
-                    "[options]\ndelivered_to = false\nreceived = false\nread_all = true\ndelete = false\nverbose = 0\n")
+        secret_file(
+            folder / "rc",
+            f"[retriever]\ntype = {kind}\nserver = {server.host}\nport = {self.port(server)}\nusername = {user}\n"
+            f"password = {server.passwords[user]}\n{certificate}[destination]\ntype = Maildir\npath = {folder}/mail/\n"
+            f"[options]\ndelivered_to = false\nreceived = false\nread_all = true\n"
+            f"delete = {'false' if self.keep else 'true'}\nverbose = 0\n",
+        )
         user = "nobody" if os.geteuid() == 0 else None  # it refuses to work as root
         if user:
             for path in [folder, *folder.rglob("*")]:
@@ -210,10 +275,17 @@ class Mpop(Reader):
     def read(self, server, user, folder, uids):
         for sub in ("new", "cur", "tmp"):
             (folder / "mail" / sub).mkdir(parents=True)
-        tls = {"tls": "tls on\ntls_starttls off\n", "starttls": "tls on\ntls_starttls on\n", "plain": "tls off\n"}[self.security]
+        tls = {"tls": "tls on\ntls_starttls off\n", "starttls": "tls on\ntls_starttls on\n", "plain": "tls off\n"}[
+            self.security
+        ]
         trust = "" if self.security == "plain" else f"tls_trust_file {server.ca}\n"
-        secret_file(folder / "rc", f"account default\nhost {server.host}\nport {self.port(server)}\nuser {user}\npassword {server.passwords[user]}\n"
-                    f"{tls}{trust}delivery maildir {folder}/mail\nuidls_file {folder}/ids\nkeep on\nreceived_header off\nauth plain\n")
+        secret_file(
+            folder / "rc",
+            f"account default\nhost {server.host}\nport {self.port(server)}\nuser {user}\n"
+            f"password {server.passwords[user]}\n"
+            f"{tls}{trust}delivery maildir {folder}/mail\nuidls_file {folder}/ids\n"
+            f"keep {'on' if self.keep else 'off'}\nreceived_header off\nauth plain\n",
+        )
         run(["mpop", "-q", "-C", folder / "rc"], folder)
         return maildir(folder / "mail")
 
@@ -232,7 +304,11 @@ class Neomutt(Reader):
         secret_file(folder / "rc", neomutt_settings(server, user, self.security, self.port(server), cache))
         keys = f"<tag-pattern>~A<enter><tag-prefix><copy-message>{folder}/copies<enter><quit>"
         terminal.run(["neomutt", "-n", "-F", folder / "rc", "-f", "+INBOX", "-e", f'push "{keys}"'], folder, RUN_S_MAX)
-        return [path.read_bytes() for path in sorted(cache.rglob("*")) if path.is_file() and re.fullmatch(r"\d+-\d+", path.name)]
+        return [
+            path.read_bytes()
+            for path in sorted(cache.rglob("*"))
+            if path.is_file() and re.fullmatch(r"\d+-\d+", path.name)
+        ]
 
     def saved(self, octets):
         return unix(octets)
@@ -246,10 +322,16 @@ def neomutt_settings(server, user, security, port, cache):
     """Settings under which neomutt asks nothing."""
     scheme = "imaps" if security == "tls" else "imap"
     force = "no" if security == "plain" else "yes"
-    return (f'set imap_user = "{user}"\nset imap_pass = "{server.passwords[user]}"\nset folder = "{scheme}://{server.host}:{port}/"\n'
-            f'set ssl_starttls = {force}\nset ssl_force_tls = {force}\nset certificate_file = "{server.ca}"\nset message_cachedir = "{cache}"\n'
-            'set confirmappend = no\nset quit = yes\nset copy = no\nset sleep_time = 0\nset move = no\nset mark_old = no\nset wait_key = no\n'
-            'set mail_check = 3600\nset imap_peek = yes\nset abort_nosubject = no\nset abort_unmodified = no\nset confirmcreate = no\n')
+    return (
+        f'set imap_user = "{user}"\nset imap_pass = "{server.passwords[user]}"\n'
+        f'set folder = "{scheme}://{server.host}:{port}/"\n'
+        f'set ssl_starttls = {force}\nset ssl_force_tls = {force}\nset certificate_file = "{server.ca}"\n'
+        f'set message_cachedir = "{cache}"\n'
+        "set confirmappend = no\nset quit = yes\nset copy = no\nset sleep_time = 0\nset move = no\n"
+        "set mark_old = no\nset wait_key = no\n"
+        "set mail_check = 3600\nset imap_peek = yes\nset abort_nosubject = no\nset abort_unmodified = no\n"
+        "set confirmcreate = no\n"
+    )
 
 
 class Imaplib(Reader):
@@ -280,7 +362,9 @@ class ImapClient(Reader):
     def read(self, server, user, folder, uids):
         import imapclient  # a package of the tests' own environment; missing() looked before
 
-        client = imapclient.IMAPClient(server.host, self.port(server), ssl=self.security == "tls", ssl_context=wire.context(server))
+        client = imapclient.IMAPClient(
+            server.host, self.port(server), ssl=self.security == "tls", ssl_context=wire.context(server)
+        )
         if self.security == "starttls":
             client.starttls(wire.context(server))
         client.login(user, server.passwords[user])
@@ -329,7 +413,11 @@ def missing(reader):
             import imapclient  # noqa: F401
         except ImportError:
             return "imapclient is not installed (PyPI)"
-    if reader.program and subprocess.run(["sh", "-c", f"command -v {reader.program}"], capture_output=True, check=False).returncode != 0:
+    if (
+        reader.program
+        and subprocess.run(["sh", "-c", f"command -v {reader.program}"], capture_output=True, check=False).returncode
+        != 0
+    ):
         return f"{reader.program} is not installed"
     return None
 
@@ -337,9 +425,27 @@ def missing(reader):
 def readers():
     """Every program with the securities it is tried under."""
     return [
-        Curl("imap", "tls"), Curl("imap", "starttls"), Curl("imap", "plain"), Curl("pop3", "tls"), Curl("pop3", "starttls"),
-        Mbsync("tls"), Mbsync("starttls"), OfflineImap("tls"), OfflineImap("starttls"),
-        Fetchmail("pop3", "tls"), Fetchmail("imap", "starttls"), Getmail("pop3", "tls"), Getmail("imap", "tls"),
-        Mpop("tls"), Mpop("starttls"), Neomutt("tls"), Neomutt("starttls"),
-        Imaplib("tls"), Imaplib("starttls"), ImapClient("tls"), ImapClient("starttls"), Poplib("tls"), Poplib("starttls"),
+        Curl("imap", "tls"),
+        Curl("imap", "starttls"),
+        Curl("imap", "plain"),
+        Curl("pop3", "tls"),
+        Curl("pop3", "starttls"),
+        Mbsync("tls"),
+        Mbsync("starttls"),
+        OfflineImap("tls"),
+        OfflineImap("starttls"),
+        Fetchmail("pop3", "tls"),
+        Fetchmail("imap", "starttls"),
+        Getmail("pop3", "tls"),
+        Getmail("imap", "tls"),
+        Mpop("tls"),
+        Mpop("starttls"),
+        Neomutt("tls"),
+        Neomutt("starttls"),
+        Imaplib("tls"),
+        Imaplib("starttls"),
+        ImapClient("tls"),
+        ImapClient("starttls"),
+        Poplib("tls"),
+        Poplib("starttls"),
     ]

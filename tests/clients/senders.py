@@ -1,14 +1,15 @@
-"""Programs that hand in mail. Each class sends one message with one program and says how that program itself changes it."""
+"""Programs that hand in mail. Each class sends one message, and says how its program itself changes it."""
 
 import imaplib
 import smtplib
 
-from clients.readers import run, secret_file
 from harness import wire
+
+from clients.readers import run, secret_file
 
 
 class Sender:
-    """One way of one program to hand in mail: `plain` to port 25, `starttls` to 587 and `tls` to 465, both logged in."""
+    """One way of one program to hand in mail: `plain` to 25, `starttls` to 587 and `tls` to 465, both logged in."""
 
     name = ""
     program = None
@@ -46,12 +47,41 @@ class Swaks(Sender):
     name, program = "swaks", "swaks"
 
     def send(self, server, sender, recipient, octets, folder):
-        words = ["swaks", "--server", server.host, "--port", self.port(server), "--from", sender, "--to", recipient, "--helo", "client.example.net",
-                 "--data", "-", "--no-data-fixup", "--silent", "2", "--timeout", "30"]
+        words = [
+            "swaks",
+            "--server",
+            server.host,
+            "--port",
+            self.port(server),
+            "--from",
+            sender,
+            "--to",
+            recipient,
+            "--helo",
+            "client.example.net",
+            "--data",
+            "-",
+            "--no-data-fixup",
+            "--silent",
+            "2",
+            "--timeout",
+            "30",
+        ]
         if self.security != "plain":
-            words += ["--tls" if self.security == "starttls" else "--tls-on-connect", "--tls-verify", "--tls-ca-path", server.ca]
-            words += ["--auth", "PLAIN" if self.security == "starttls" else "LOGIN", "--auth-user", sender,
-                      "--auth-password", server.passwords[sender]]
+            words += [
+                "--tls" if self.security == "starttls" else "--tls-on-connect",
+                "--tls-verify",
+                "--tls-ca-path",
+                server.ca,
+            ]
+            words += [
+                "--auth",
+                "PLAIN" if self.security == "starttls" else "LOGIN",
+                "--auth-user",
+                sender,
+                "--auth-password",
+                server.passwords[sender],
+            ]
         # With --no-data-fixup it neither doubles dots nor ends DATA, nor adds the last CRLF of the final dot.
         run(words, folder, stdin=wire.stuffed(octets)[:-2])
 
@@ -62,11 +92,26 @@ class Msmtp(Sender):
     name, program = "msmtp", "msmtp"
 
     def send(self, server, sender, recipient, octets, folder):
-        tls = {"plain": "tls off\nauth off\n", "starttls": "tls on\ntls_starttls on\n", "tls": "tls on\ntls_starttls off\n"}[self.security]
-        login = "" if not self.logs_in else (f"tls_trust_file {server.ca}\nauth {'plain' if self.security == 'tls' else 'login'}\nuser {sender}\n"
-                                             f"password {server.passwords[sender]}\n")
-        secret_file(folder / "rc", f"account default\nhost {server.host}\nport {self.port(server)}\nfrom {sender}\nadd_missing_from_header off\n"
-                    f"add_missing_date_header off\nset_msgid_header off\nremove_bcc_headers off\nset_from_header off\ndomain client.example.net\n{tls}{login}")
+        tls = {
+            "plain": "tls off\nauth off\n",
+            "starttls": "tls on\ntls_starttls on\n",
+            "tls": "tls on\ntls_starttls off\n",
+        }[self.security]
+        login = (
+            ""
+            if not self.logs_in
+            else (
+                f"tls_trust_file {server.ca}\nauth {'plain' if self.security == 'tls' else 'login'}\nuser {sender}\n"
+                f"password {server.passwords[sender]}\n"
+            )
+        )
+        secret_file(
+            folder / "rc",
+            f"account default\nhost {server.host}\nport {self.port(server)}\nfrom {sender}\n"
+            f"add_missing_from_header off\n"
+            f"add_missing_date_header off\nset_msgid_header off\nremove_bcc_headers off\nset_from_header off\n"
+            f"domain client.example.net\n{tls}{login}",
+        )
         run(["msmtp", "-C", folder / "rc", recipient], folder, stdin=octets)
 
 
@@ -81,7 +126,8 @@ class Curl(Sender):
         words = ["curl", "-sS", "--cacert", server.ca, "--mail-from", sender, "--mail-rcpt", recipient, "-T", mail]
         words += ["-u", f"{sender}:{server.passwords[sender]}"] if self.logs_in else []
         words += ["--ssl-reqd"] if self.security == "starttls" else []
-        run([*words, f"{'smtps' if self.security == 'tls' else 'smtp'}://{server.host}:{self.port(server)}/client.example.net"], folder)
+        scheme = "smtps" if self.security == "tls" else "smtp"
+        run([*words, f"{scheme}://{server.host}:{self.port(server)}/client.example.net"], folder)
 
 
 class Smtplib(Sender):
@@ -91,7 +137,9 @@ class Smtplib(Sender):
 
     def send(self, server, sender, recipient, octets, folder):
         if self.security == "tls":
-            client = smtplib.SMTP_SSL(server.host, self.port(server), "client.example.net", context=wire.context(server), timeout=30)
+            client = smtplib.SMTP_SSL(
+                server.host, self.port(server), "client.example.net", context=wire.context(server), timeout=30
+            )
         else:
             client = smtplib.SMTP(server.host, self.port(server), "client.example.net", timeout=30)
         with client:
@@ -114,8 +162,20 @@ class CurlAppend(Sender):
         mail = folder / "mail"
         mail.write_bytes(octets)
         scheme = "imaps" if self.security == "tls" else "imap"
-        run(["curl", "-sS", "--cacert", server.ca, "-u", f"{recipient}:{server.passwords[recipient]}", "-T", mail,
-             f"{scheme}://{server.host}:{self.port(server)}/INBOX"], folder)
+        run(
+            [
+                "curl",
+                "-sS",
+                "--cacert",
+                server.ca,
+                "-u",
+                f"{recipient}:{server.passwords[recipient]}",
+                "-T",
+                mail,
+                f"{scheme}://{server.host}:{self.port(server)}/INBOX",
+            ],
+            folder,
+        )
 
 
 class ImaplibAppend(Sender):
@@ -152,6 +212,21 @@ class ImapClientAppend(Sender):
 
 def senders():
     """Every program with the securities it is tried under."""
-    return [Swaks("plain"), Swaks("starttls"), Swaks("tls"), Msmtp("plain"), Msmtp("starttls"), Msmtp("tls"),
-            Curl("plain"), Curl("starttls"), Curl("tls"), Smtplib("plain"), Smtplib("starttls"), Smtplib("tls"),
-            CurlAppend("plain"), CurlAppend("tls"), ImaplibAppend("tls"), ImapClientAppend("tls")]
+    return [
+        Swaks("plain"),
+        Swaks("starttls"),
+        Swaks("tls"),
+        Msmtp("plain"),
+        Msmtp("starttls"),
+        Msmtp("tls"),
+        Curl("plain"),
+        Curl("starttls"),
+        Curl("tls"),
+        Smtplib("plain"),
+        Smtplib("starttls"),
+        Smtplib("tls"),
+        CurlAppend("plain"),
+        CurlAppend("tls"),
+        ImaplibAppend("tls"),
+        ImapClientAppend("tls"),
+    ]

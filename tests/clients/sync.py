@@ -1,22 +1,32 @@
-"""Sync both ways: mbsync and offlineimap carry flags, deletions, new mail and new folders between a Maildir tree and the server."""
+"""Sync both ways: mbsync and offlineimap carry flags, deletions, mail and folders between a Maildir tree and us."""
 
 import re
 import tempfile
 from pathlib import Path
 
-from clients.readers import Mbsync, OfflineImap, mbsync_settings, missing, offlineimap_settings, run, secret_file
-from clients.models import unix
 from harness import wire
 
+from clients.models import unix
+from clients.readers import Mbsync, OfflineImap, mbsync_settings, missing, offlineimap_settings, run, secret_file
+
 FLAGS = {"S": "\\Seen", "F": "\\Flagged", "R": "\\Answered", "D": "\\Draft", "T": "\\Deleted"}
-# RFC 3501 section 5.1.3, modified UTF-7: "Entwürfe/Ablage" and "日本語" as the wire and these two programs' folders spell them.
-UMLAUT, JAPANESE, DEEP, NEW_HERE, NEW_THERE = "Entw&APw-rfe", "&ZeVnLIqe-", "Projekte/2025/Brett", "von&AKA-hier", "von&AKA-dort"
+# Modified UTF-7 (RFC 3501 section 5.1.3): "Entwürfe" and "日本語" as the wire and these programs' folders spell them.
+UMLAUT, JAPANESE, DEEP, NEW_HERE, NEW_THERE = (
+    "Entw&APw-rfe",
+    "&ZeVnLIqe-",
+    "Projekte/2025/Brett",
+    "von&AKA-hier",
+    "von&AKA-dort",
+)
 
 
 def plain(number, text="a body of one line"):
     """A message no program changes."""
-    return (f"From: sender@example.net\r\nTo: sync@example.org\r\nSubject: message {number}\r\nDate: Mon, 06 Jan 2025 10:{number:02d}:00 +0000\r\n"
-            f"Message-ID: <sync.{number}@example.net>\r\n\r\n{text}\r\n").encode()
+    return (
+        f"From: sender@example.net\r\nTo: sync@example.org\r\nSubject: message {number}\r\n"
+        f"Date: Mon, 06 Jan 2025 10:{number:02d}:00 +0000\r\n"
+        f"Message-ID: <sync.{number}@example.net>\r\n\r\n{text}\r\n"
+    ).encode()
 
 
 def on_server(server, user):
@@ -73,11 +83,17 @@ def same(report, label, what, here, there):
     for name in sorted(set(here) | set(there)):
         if name in here and name in there:
             differing = [pair for pair in zip(here[name], there[name]) if pair[0] != pair[1]][:1]
-            report.check(label, f"{what}: {name}", here[name] == there[name],
-                         f"{len(here[name])} here, {len(there[name])} on the server, first difference {differing}")
+            report.check(
+                label,
+                f"{what}: {name}",
+                here[name] == there[name],
+                f"{len(here[name])} here, {len(there[name])} on the server, first difference {differing}",
+            )
         else:
             side = "here" if name in here else "on the server"
-            report.check(label, f"{what}: {name}", not (here.get(name) or there.get(name)) and _special(name), f"only {side}")
+            report.check(
+                label, f"{what}: {name}", not (here.get(name) or there.get(name)) and _special(name), f"only {side}"
+            )
 
 
 def _special(name):
@@ -97,7 +113,9 @@ def sync(report, server):
 
 def _mbsync(server, user, folder):
     (folder / "mail").mkdir(exist_ok=True)
-    settings = mbsync_settings(server, user, folder / "mail", "tls", server.ports["imaps"], "Patterns *\nExpunge Both\n")
+    settings = mbsync_settings(
+        server, user, folder / "mail", "tls", server.ports["imaps"], "Patterns *\nExpunge Both\n"
+    )
     secret_file(folder / "rc", settings.replace("SyncState *", f"SyncState {folder}/state/"))
     (folder / "state").mkdir(exist_ok=True)
     run(["mbsync", "-c", folder / "rc", "-q", "all"], folder)
@@ -141,10 +159,14 @@ def _both_ways(report, server, label, go, _where):
         there = on_server(server, user)
         texts = {octets: letters for letters, octets in there["INBOX"]}
         report.check(label, "seen here is seen there", texts.get(unix(plain(1))) == "S", str(texts.get(unix(plain(1)))))
-        report.check(label, "three flags here are there", texts.get(unix(plain(2))) == "FRS", str(texts.get(unix(plain(2)))))
+        report.check(
+            label, "three flags here are there", texts.get(unix(plain(2))) == "FRS", str(texts.get(unix(plain(2))))
+        )
         report.check(label, "deleted here is gone there", unix(plain(4)) not in texts)
         report.check(label, "new here is there", unix(plain(30)) in texts)
-        report.check(label, "a folder made here is there", NEW_HERE in there and len(there[NEW_HERE]) == 1, str(list(there)))
+        report.check(
+            label, "a folder made here is there", NEW_HERE in there and len(there[NEW_HERE]) == 1, str(list(there))
+        )
         same(report, label, "after changes here", on_disk(mail, inbox), there)
 
         # Changes there: flags, an expunge, a new message, a new folder, a message moved.

@@ -15,18 +15,23 @@ class _Curl:
 
 
 def trust(report, server):
-    """The local CA verifies every TLS port and every upgrade; without it no program goes on; passwords wait for TLS or loopback."""
+    """The local CA verifies every TLS port and every upgrade; without it no program goes on."""
     label = "TLS trust"
     user = server.add_user("trust")
     password = server.passwords[user]
     known = ssl.create_default_context(cafile=str(server.ca))
     for port in ("imaps", "pop3s", "submissions"):
-        with socket.create_connection(("127.0.0.1", server.ports[port]), 10) as raw, known.wrap_socket(raw, server_hostname="localhost") as tls:
+        with (
+            socket.create_connection(("127.0.0.1", server.ports[port]), 10) as raw,
+            known.wrap_socket(raw, server_hostname="localhost") as tls,
+        ):
             report.check(label, f"{port} speaks TLS 1.3", tls.version() == "TLSv1.3", str(tls.version()))
         with socket.create_connection(("127.0.0.1", server.ports[port]), 10) as raw:
             try:
                 ssl.create_default_context().wrap_socket(raw, server_hostname="localhost").close()
-                report.check(label, f"{port} without the CA is refused", False, "a client that does not know the CA went on")
+                report.check(
+                    label, f"{port} without the CA is refused", False, "a client that does not know the CA went on"
+                )
             except ssl.SSLError:
                 report.check(label, f"{port} without the CA is refused", True)
     old = ssl.create_default_context(cafile=str(server.ca))
@@ -60,5 +65,17 @@ def trust(report, server):
             report.check(label, f"curl without the CA leaves {port}", True)
             run(["curl", "-sS", "-K", folder / "rc", "--cacert", server.ca, url], folder)
             report.check(label, f"curl --cacert tls/ca.pem reads {port}", True)
-        run(["curl", "-sS", "--cacert", server.ca, "-u", f"{user}:wrong", f"imaps://localhost:{server.ports['imaps']}/"], folder, allowed=(67,))
+        run(
+            [
+                "curl",
+                "-sS",
+                "--cacert",
+                server.ca,
+                "-u",
+                f"{user}:wrong",
+                f"imaps://localhost:{server.ports['imaps']}/",
+            ],
+            folder,
+            allowed=(67,),
+        )
         report.check(label, "curl with a wrong password is denied", True)

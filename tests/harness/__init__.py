@@ -1,1 +1,1 @@
-"""What the tests with real programs share: the server as a child process, plain protocol drivers, comparison, a report."""
+"""What the tests with real programs share: the server as a child, plain protocol drivers, comparison, a report."""

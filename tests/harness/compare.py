@@ -4,8 +4,10 @@ import re
 
 # What delivery adds on top (RFC 5321 section 4.4), and nothing else: one Return-Path line, one folded Received field.
 DATE = rb"[A-Z][a-z]{2}, \d{2} [A-Z][a-z]{2} \d{4} \d{2}:\d{2}:\d{2} [+-]\d{4}"
-TRACE = re.compile(rb"\AReturn-Path: <([^<>\r\n]*)>\r\nReceived: from [^\r\n]+\r\n\tby [^\r\n]+ with [A-Z0-9]+ id [^\r\n; ]+"
-                   rb"(?:\r\n\tfor <[^\r\n]+>)?; " + DATE + rb"\r\n")
+TRACE = re.compile(
+    rb"\AReturn-Path: <([^<>\r\n]*)>\r\nReceived: from [^\r\n]+\r\n\tby [^\r\n]+ with [A-Z0-9]+ id [^\r\n; ]+"
+    rb"(?:\r\n\tfor <[^\r\n]+>)?; " + DATE + rb"\r\n"
+)
 # What submission adds at the header's end where the program left it out (RFC 6409 sections 8.2 and 8.3).
 ADDED_DATE = rb"Date: " + DATE + rb"\r\n"
 ADDED_MESSAGE_ID = rb"Message-ID: <[^<>\r\n]+@[^<>\r\n]+>\r\n"
@@ -25,8 +27,10 @@ def difference(expected, got):
         else:
             high = middle - 1
     window = slice(max(0, low - CONTEXT), low + CONTEXT)
-    return (f"first difference at byte {low} of {len(expected)} expected, {len(got)} got\n"
-            f"      expected ...{expected[window]!r}\n      got      ...{got[window]!r}")
+    return (
+        f"first difference at byte {low} of {len(expected)} expected, {len(got)} got\n"
+        f"      expected ...{expected[window]!r}\n      got      ...{got[window]!r}"
+    )
 
 
 def without_trace(stored, sender):
@@ -36,17 +40,19 @@ def without_trace(stored, sender):
         raise ValueError(f"no Return-Path and Received on top: {stored[:120]!r}")
     if match[1].decode("utf-8", "replace") != sender:
         raise ValueError(f"Return-Path says {match[1]!r}, sent by {sender!r}")
-    return stored[match.end():]
+    return stored[match.end() :]
 
 
 def uncompleted(stored, sent):
     """A submitted message as it was sent: without the Date and Message-ID that submission added because it had none."""
     end = 0 if sent.startswith(b"\r\n") else sent.find(b"\r\n\r\n") + 2
     end = len(sent) if end == 1 else end
-    names = {line.partition(b":")[0].strip().lower() for line in sent[:end].split(b"\r\n") if line[:1] not in (b" ", b"\t")}
+    names = {
+        line.partition(b":")[0].strip().lower() for line in sent[:end].split(b"\r\n") if line[:1] not in (b" ", b"\t")
+    }
     wanted = (b"" if b"date" in names else ADDED_DATE) + (b"" if b"message-id" in names else ADDED_MESSAGE_ID)
     match = re.compile(wanted).match(stored, end)
-    return stored[:end] + stored[match.end():] if match else stored
+    return stored[:end] + stored[match.end() :] if match else stored
 
 
 def unmatched(expected, got):

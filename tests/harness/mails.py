@@ -63,10 +63,16 @@ def odd():
 @functools.cache
 def corpus():
     """The public corpus (mime4j, CPython, the RFCs' examples) when a folder beside the tree or CORPUS names it."""
-    places = [os.environ.get("CORPUS"), TESTS.parent.parent / "shared" / "corpus", TESTS.parent.parent.parent / "shared" / "corpus"]
+    places = [
+        os.environ.get("CORPUS"),
+        TESTS.parent.parent / "shared" / "corpus",
+        TESTS.parent.parent.parent / "shared" / "corpus",
+    ]
     for place in places:
         if place and Path(place).is_dir():
-            files = sorted(path for path in Path(place).rglob("*") if path.is_file() and path.suffix in (".eml", ".msg", ".txt"))
+            files = sorted(
+                path for path in Path(place).rglob("*") if path.is_file() and path.suffix in (".eml", ".msg", ".txt")
+            )
             return [Mail(f"{path.parent.name}/{path.stem}", path.read_bytes()) for path in files]
     return []
 
@@ -76,9 +82,13 @@ def everything():
     return odd() + corpus()
 
 
-WORDS = ("mail card board power write flush index log event batch chunk folder letter stamp post box line reply session socket "
-         "buffer budget memory clock tree leaf root page row key value sync disk cut tear replay model oracle seam peer client "
-         "reader writer thread task timer word sentence table figure measure limit bound reason section author name place").split()
+WORDS = (
+    "mail card board power write flush index log event batch chunk folder letter stamp post box line reply session "
+    "socket "
+    "buffer budget memory clock tree leaf root page row key value sync disk cut tear replay model oracle seam peer "
+    "client "
+    "reader writer thread task timer word sentence table figure measure limit bound reason section author name place"
+).split()
 
 
 def _text(rng, size):
@@ -106,18 +116,29 @@ def standing_size(number):
 
 
 def typical(number, size, to="user0@example.org", message_id=None):
-    """A deterministic message of about `size` octets such as lists and people send: trace, signature, one to two parts."""
+    """A deterministic message of about `size` octets such as lists and people send, of one or two parts."""
     rng = random.Random(number)
     identity = message_id or f"{rng.getrandbits(80):x}.{number}@example.org"
     head = [f"Return-Path: <bounce-{number}@list{number % 7}.example>"]
     for hop in range(3):
-        head.append(f"Received: from relay{hop}.example (relay{hop}.example [192.0.2.{rng.randint(1, 250)}])\r\n\tby mx{hop}.example with "
-                    f"ESMTPS id {rng.getrandbits(60):x};\r\n\tMon, {1 + number % 27} Jan 2025 10:{number % 60:02d}:0{hop} +0000")
+        head.append(
+            f"Received: from relay{hop}.example (relay{hop}.example [192.0.2.{rng.randint(1, 250)}])\r\n"
+            f"\tby mx{hop}.example with "
+            f"ESMTPS id {rng.getrandbits(60):x};\r\n\tMon, {1 + number % 27} Jan 2025 10:{number % 60:02d}:0{hop} +0000"
+        )
     signature = base64.b64encode(rng.randbytes(187)).decode()
-    head.append(f"DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.org; s=s1;\r\n\th=from:to:subject:date;\r\n\tb={signature}")
-    head += [f'From: "{rng.choice(WORDS).title()} {rng.choice(WORDS).title()}" <sender{number % 211}@example.org>', f"To: {to}",
-             f"Subject: {' '.join(rng.choices(WORDS, k=5))}", f"Date: Mon, {1 + number % 27} Jan 2025 10:{number % 60:02d}:00 +0000",
-             f"Message-ID: <{identity}>", "MIME-Version: 1.0"]
+    head.append(
+        f"DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/relaxed; d=example.org; s=s1;\r\n\th=from:to:subject:date;\r\n"
+        f"\tb={signature}"
+    )
+    head += [
+        f'From: "{rng.choice(WORDS).title()} {rng.choice(WORDS).title()}" <sender{number % 211}@example.org>',
+        f"To: {to}",
+        f"Subject: {' '.join(rng.choices(WORDS, k=5))}",
+        f"Date: Mon, {1 + number % 27} Jan 2025 10:{number % 60:02d}:00 +0000",
+        f"Message-ID: <{identity}>",
+        "MIME-Version: 1.0",
+    ]
     left = max(300, size - sum(len(line) + 2 for line in head) - 100)
     if size < 5000:
         head.append("Content-Type: text/plain; charset=utf-8")
@@ -125,10 +146,17 @@ def typical(number, size, to="user0@example.org", message_id=None):
     boundary = f"=_b{rng.getrandbits(64):x}"
     if size <= 40000:
         head.append(f'Content-Type: multipart/alternative; boundary="{boundary}"')
-        return ("\r\n".join(head) + f"\r\n\r\n--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n{_text(rng, left // 4)}"
-                f"\r\n--{boundary}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
-                f"<html><body><p>{_text(rng, left * 3 // 4)}</p></body></html>\r\n--{boundary}--\r\n").encode()
+        return (
+            "\r\n".join(head)
+            + f"\r\n\r\n--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n{_text(rng, left // 4)}"
+            f"\r\n--{boundary}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+            f"<html><body><p>{_text(rng, left * 3 // 4)}</p></body></html>\r\n--{boundary}--\r\n"
+        ).encode()
     head.append(f'Content-Type: multipart/mixed; boundary="{boundary}"')
-    start = ("\r\n".join(head) + f"\r\n\r\n--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n{_text(rng, 1500)}\r\n"
-             f'--{boundary}\r\nContent-Type: application/pdf; name="f{number}.pdf"\r\nContent-Transfer-Encoding: base64\r\n\r\n')
+    start = (
+        "\r\n".join(head)
+        + f"\r\n\r\n--{boundary}\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n{_text(rng, 1500)}\r\n"
+        f'--{boundary}\r\nContent-Type: application/pdf; name="f{number}.pdf"\r\n'
+        f"Content-Transfer-Encoding: base64\r\n\r\n"
+    )
     return start.encode() + _blob(size - 3000) + f"\r\n--{boundary}--\r\n".encode()

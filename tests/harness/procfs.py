@@ -86,12 +86,17 @@ class Group:
 
 
 def system_calls(pid, seconds):
-    """System calls a process and its threads make in so many seconds: (count, table), or (None, why) where strace cannot tell."""
+    """System calls of a process and its threads in so many seconds: (count, table), or (None, why strace cannot "
+    "tell)."""
     if not shutil.which("strace"):
         return None, "strace is not installed"
     with tempfile.NamedTemporaryFile("r") as output:
-        child = subprocess.Popen(["strace", "-f", "-c", "-q", "-o", output.name, "-p", str(pid)], stdin=subprocess.DEVNULL,
-                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        child = subprocess.Popen(
+            ["strace", "-f", "-c", "-q", "-o", output.name, "-p", str(pid)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
         time.sleep(seconds)
         if child.poll() is not None:
             return None, child.stderr.read().decode()[-300:]

@@ -1,7 +1,7 @@
 """README's own command lines: extracted from the page, and followed as a newcomer would.
 
-    python -m harness.readme up|test       prints that command line
-    python -m harness.readme RESULTS.json  runs the first one here, sends the first mail it tells to send, reads it back
+python -m harness.readme up|test       prints that command line
+python -m harness.readme RESULTS.json  runs the first one here, sends the first mail it tells to send, reads it back
 """
 
 import os
@@ -46,8 +46,14 @@ class Up:
     def __init__(self, output):
         self.output = output
         with open(output, "wb") as file:
-            self.child = subprocess.Popen(["bash", "-c", commands()[0]], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
-                                          start_new_session=True)
+            self.child = subprocess.Popen(
+                ["bash", "-c", commands()[0]],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
         end = time.monotonic() + UP_S_MAX
         while not section(self.text(), "Read it"):
             if self.child.poll() is not None or time.monotonic() > end:
@@ -74,7 +80,14 @@ class Up:
 
 def shell(report, label, what, command):
     """One command as printed; it must succeed. Returns what it wrote."""
-    done = subprocess.run(["bash", "-c", command], cwd=tempfile.gettempdir(), stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=tempfile.gettempdir(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
     report.check(label, what, done.returncode == 0, f"{command}\n{done.stderr.decode('utf-8', 'replace')[-500:]}")
     return done.stdout
 
@@ -93,17 +106,29 @@ def follow(report):
                 send, read = section(up.text(), "Send a first mail"), section(up.text(), "Read it")
                 shell(report, label, "the first mail is sent", send)
                 text = shell(report, label, "and read", read)
-                report.check(label, "it is that mail", b"Subject: First mail\r\n" in text and b"It works." in text, repr(text[-300:]))
+                report.check(
+                    label,
+                    "it is that mail",
+                    b"Subject: First mail\r\n" in text and b"It works." in text,
+                    repr(text[-300:]),
+                )
                 report.messages(label, 1)
                 password = re.search(r"password +(\S+)", up.text())[1]
             finally:
                 took = up.end()
-            report.check(label, "Ctrl-C ends it", took < STOP_S_MAX and up.child.returncode in (0, 130, -2), f"{took:.1f} s, {up.child.returncode}")
+            report.check(
+                label,
+                "Ctrl-C ends it",
+                took < STOP_S_MAX and up.child.returncode in (0, 130, -2),
+                f"{took:.1f} s, {up.child.returncode}",
+            )
             up = Up(Path(folder) / "second")
             try:
                 report.check(label, "the second time the password is not shown", password not in up.text())
                 again = section(up.text(), "Read it").replace("me@localhost ", f"me@localhost:{password} ")
-                report.check(label, "the mail is still there", b"It works." in shell(report, label, "read again", again))
+                report.check(
+                    label, "the mail is still there", b"It works." in shell(report, label, "read again", again)
+                )
             finally:
                 up.end()
         finally:

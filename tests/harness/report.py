@@ -61,7 +61,9 @@ class Report:
         """Writes everything as JSON for tests/run's closing table."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "w", encoding="utf-8") as file:
-            json.dump({"rows": self.rows, "failures": self.failures, "left_out": self.left_out, "figures": self.figures}, file)
+            json.dump(
+                {"rows": self.rows, "failures": self.failures, "left_out": self.left_out, "figures": self.figures}, file
+            )
 
     def end(self, path):
         """Prints the tables, saves, and returns the exit code."""
@@ -91,5 +93,8 @@ def figures(rows):
     lines = [f"{'what':<{width}}  {'measured':>10}  {'budget':>10}"]
     for row in rows:
         budget = "-" if row["budget"] is None else f"{row['budget']:g}"
-        lines.append(f"{row['what']:<{width}}  {row['value']:>10.4g}  {budget:>10}  {row['unit']}{'' if row['good'] else '  OVER'}")
+        lines.append(
+            f"{row['what']:<{width}}  {row['value']:>10.4g}  {budget:>10}  {row['unit']}"
+            f"{'' if row['good'] else '  OVER'}"
+        )
     return "\n".join(lines)

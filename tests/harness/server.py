@@ -1,4 +1,4 @@
-"""One `pigeon serve` as a child process: its own data directory, free loopback ports, accounts; ended by its own pid."""
+"""One `pigeon serve` as a child: its own data directory, free loopback ports, accounts; ended by its own pid."""
 
 import os
 import random
@@ -74,12 +74,17 @@ class Server:
         for section, values in (("limits", limits), ("store", store)):
             if values:
                 lines.append(f"[{section}]")
-                lines += [f"{key} = {value}" if isinstance(value, int) else f'{key} = "{value}"' for key, value in values.items()]
+                lines += [
+                    f"{key} = {value}" if isinstance(value, int) else f'{key} = "{value}"'
+                    for key, value in values.items()
+                ]
         self.config.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def run(self, *words, stdin=None, check=True, timeout=30):
         """One `pigeon` command with this configuration."""
-        done = subprocess.run([binary(), "--config", self.config, *words], input=stdin, capture_output=True, timeout=timeout, check=False)
+        done = subprocess.run(
+            [binary(), "--config", self.config, *words], input=stdin, capture_output=True, timeout=timeout, check=False
+        )
         if check and done.returncode != 0:
             raise RuntimeError(f"pigeon {' '.join(words)} ended with {done.returncode}: {done.stderr.decode()[-500:]}")
         return done
@@ -96,8 +101,13 @@ class Server:
         """Starts it and waits for SMTP's greeting; keeps the seconds that took in `first_greeting_s`."""
         started = time.perf_counter()
         with open(self.log, "ab") as log:
-            self.child = subprocess.Popen([binary(), "--config", self.config, "serve"], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-                                          preexec_fn=self._enter if self.group else None)
+            self.child = subprocess.Popen(
+                [binary(), "--config", self.config, "serve"],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                preexec_fn=self._enter if self.group else None,
+            )
         if not wait:
             return self
         while True:
@@ -123,7 +133,7 @@ class Server:
         return self.log.read_text(errors="replace")[-characters:] if self.log.exists() else ""
 
     def stop(self):
-        """SIGTERM; returns the seconds until it had ended. A server that does not end is killed and that is an error."""
+        """SIGTERM; returns the seconds until it had ended. One that does not end is killed, and that is an error."""
         started = time.perf_counter()
         self.child.send_signal(signal.SIGTERM)
         try:

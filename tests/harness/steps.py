@@ -17,8 +17,17 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 WORK = ROOT / "target" / "tests"
 CI = os.environ.get("CI") == "true"
 PACKAGES = {  # Debian package: the program by which one sees that it is there
-    "swaks": "swaks", "msmtp": "msmtp", "curl": "curl", "isync": "mbsync", "offlineimap3": "offlineimap", "fetchmail": "fetchmail",
-    "getmail6": "getmail", "mpop": "mpop", "neomutt": "neomutt", "strace": "strace", "git": "git",
+    "swaks": "swaks",
+    "msmtp": "msmtp",
+    "curl": "curl",
+    "isync": "mbsync",
+    "offlineimap3": "offlineimap",
+    "fetchmail": "fetchmail",
+    "getmail6": "getmail",
+    "mpop": "mpop",
+    "neomutt": "neomutt",
+    "strace": "strace",
+    "git": "git",
 }
 EXTRA_PACKAGES = ["libnet-ssleay-perl", "ca-certificates"]  # swaks' TLS; the roots curl and pip know
 PYTHON_PACKAGES = ["imapclient==3.0.1"]
@@ -79,8 +88,15 @@ class Run:
             file.write(f"+ {' '.join(map(str, words))}\n".encode())
             file.flush()
             start = file.tell()
-            child = subprocess.Popen([str(word) for word in words], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
-                                     env=os.environ | (environment or {}), start_new_session=True)
+            child = subprocess.Popen(
+                [str(word) for word in words],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=os.environ | (environment or {}),
+                start_new_session=True,
+            )
             code = self._wait(child, log, start, seconds_max, name)
         output = log.read_bytes()[start:].decode("utf-8", "replace")
         if code != 0:
@@ -88,7 +104,7 @@ class Run:
         return output
 
     def _wait(self, child, log, start, seconds_max, name):
-        """Waits for a child, showing the lines of Python steps as they come, and ends its whole session when it is late."""
+        """Waits for a child, showing what Python steps say as it comes; ends its whole session when it is late."""
         shown, end = start, time.monotonic() + seconds_max
         live = name in ("clients", "kill", "budgets", "readme", "fuzz")
         while True:
@@ -116,11 +132,14 @@ class Run:
 
 # ---------------------------------------------------------------- the steps
 
+
 def programs(run):
     """installs the mail programs and Python packages the tests use (as root)"""
     absent = [package for package, program in PACKAGES.items() if shutil.which(program) is None]
     if os.geteuid() == 0:
-        wanted = absent + [package for package in EXTRA_PACKAGES if not any(Path("/var/lib/dpkg/info").glob(f"{package}*.list"))]
+        wanted = absent + [
+            package for package in EXTRA_PACKAGES if not any(Path("/var/lib/dpkg/info").glob(f"{package}*.list"))
+        ]
         if wanted and shutil.which("apt-get"):
             quiet = {"DEBIAN_FRONTEND": "noninteractive"}
             run.command("programs", ["apt-get", "update", "-qq"], 180, quiet)
@@ -150,14 +169,22 @@ def _python_packages(run):
             if attempt == 1 and os.geteuid() == 0 and shutil.which("apt-get"):  # Debian's Python comes without venv
                 quiet = {"DEBIAN_FRONTEND": "noninteractive"}
                 run.command("programs", ["apt-get", "update", "-qq"], 180, quiet)
-                run.command("programs", ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "python3-venv"], 180, quiet)
+                run.command(
+                    "programs",
+                    ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "python3-venv"],
+                    180,
+                    quiet,
+                )
                 continue
             run.missing(f"Python packages {' '.join(PYTHON_PACKAGES)}: {str(error).splitlines()[0]}")
             return
 
 
 def _has_packages(python):
-    return python.exists() and subprocess.run([python, "-c", "import imapclient"], capture_output=True, check=False).returncode == 0
+    return (
+        python.exists()
+        and subprocess.run([python, "-c", "import imapclient"], capture_output=True, check=False).returncode == 0
+    )
 
 
 def formatted(run):
@@ -182,7 +209,9 @@ def rust_tests(run):
         output, failure = run.command("unit", words, 1200), None
     except Failed as error:
         output, failure = (WORK / "unit.log").read_text(errors="replace"), error
-    counts = re.findall(r"(?:tests? run: |test result: \w+\. )(\d+) passed(?: \([^)]*\))?(?:[,;] (\d+) failed)?", output)
+    counts = re.findall(
+        r"(?:tests? run: |test result: \w+\. )(\d+) passed(?: \([^)]*\))?(?:[,;] (\d+) failed)?", output
+    )
     run.passed += sum(int(passed) for passed, _ in counts)
     if failure:
         run.failed += max(0, sum(int(failed or 0) for _, failed in counts) - 1)
@@ -193,7 +222,12 @@ def rust_tests(run):
 
 def documentation(run):
     """the examples in the documentation, and that it builds without a warning"""
-    run.command("doc", ["cargo", "doc", "--locked", "--no-deps", "--lib", "--document-private-items"], 300, {"RUSTDOCFLAGS": "-D warnings"})
+    run.command(
+        "doc",
+        ["cargo", "doc", "--locked", "--no-deps", "--lib", "--document-private-items"],
+        300,
+        {"RUSTDOCFLAGS": "-D warnings"},
+    )
     run.passed += 1
 
 
@@ -261,8 +295,19 @@ def readme(run):
     _python_step(run, "readme", "harness.readme", 240)
 
 
-STEPS = {"programs": programs, "format": formatted, "clippy": lints, "unit": rust_tests, "doc": documentation, "release": release,
-         "clients": clients, "kill": kill, "budgets": budgets, "fuzz": fuzz, "readme": readme}
+STEPS = {
+    "programs": programs,
+    "format": formatted,
+    "clippy": lints,
+    "unit": rust_tests,
+    "doc": documentation,
+    "release": release,
+    "clients": clients,
+    "kill": kill,
+    "budgets": budgets,
+    "fuzz": fuzz,
+    "readme": readme,
+}
 
 # What runs after what, and beside what: compilers use one core at a time for long. Memory and time are measured alone.
 LANES = [[["programs"]], [["format", "clippy", "unit", "doc"], ["release", "clients", "kill", "readme"]], [["fuzz"]], [["budgets"]]]

@@ -1,11 +1,11 @@
 """Runs a program on a terminal of its own, for those that draw screens."""
 
+import fcntl
 import os
 import pty
 import select
 import signal
 import struct
-import fcntl
 import termios
 import time
 
@@ -17,7 +17,9 @@ def run(words, folder, seconds_max):
         try:
             os.chdir(folder)
             os.environ.clear()
-            os.environ.update(HOME=str(folder), TERM="xterm", LANG="C.UTF-8", LC_ALL="C.UTF-8", PATH="/usr/local/bin:/usr/bin:/bin")
+            os.environ.update(
+                HOME=str(folder), TERM="xterm", LANG="C.UTF-8", LC_ALL="C.UTF-8", PATH="/usr/local/bin:/usr/bin:/bin"
+            )
             os.execvp(str(words[0]), [str(word) for word in words])
         finally:
             os._exit(127)

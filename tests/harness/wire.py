@@ -20,7 +20,9 @@ def address_of(number):
 
 def dial(server, port, tls=False, source=None, timeout=TIMEOUT_S):
     """A socket to a named port of the server, under TLS verified against its own CA when asked."""
-    raw = socket.create_connection(("127.0.0.1", server.ports[port]), timeout, source_address=(source, 0) if source else None)
+    raw = socket.create_connection(
+        ("127.0.0.1", server.ports[port]), timeout, source_address=(source, 0) if source else None
+    )
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return context(server).wrap_socket(raw, server_hostname=server.host) if tls else raw
 
@@ -53,7 +55,7 @@ class Lines:
             end = self.buffer.find(b"\r\n", start)
             if end >= 0:
                 line = bytes(self.buffer[:end])
-                del self.buffer[:end + 2]
+                del self.buffer[: end + 2]
                 return line
             start = max(0, len(self.buffer) - 1)
             self.more()
@@ -126,7 +128,11 @@ class Smtp(Lines):
 
     def deliver(self, recipients, octets, sender="sender@example.net", parameters=""):
         """One message, its envelope pipelined; returns the moment (perf_counter) its 250 was read."""
-        envelope = [f"MAIL FROM:<{sender}>{parameters}", *(f"RCPT TO:<{recipient}>" for recipient in recipients), "DATA"]
+        envelope = [
+            f"MAIL FROM:<{sender}>{parameters}",
+            *(f"RCPT TO:<{recipient}>" for recipient in recipients),
+            "DATA",
+        ]
         self.send("".join(line + "\r\n" for line in envelope).encode())
         for _ in envelope[:-1]:
             self.reply(250)
@@ -181,7 +187,7 @@ class Imap(Lines):
         while True:
             response = self.response()
             if response[0].startswith(tag + b" "):
-                if response[0][len(tag) + 1:].decode("utf-8", "replace").partition(" ")[0].upper() not in good:
+                if response[0][len(tag) + 1 :].decode("utf-8", "replace").partition(" ")[0].upper() not in good:
                     raise Refused(response[0].decode("utf-8", "replace"))
                 got.append(response)
                 return got
@@ -309,8 +315,8 @@ class Pop3(Lines):
                 break
             start = len(self.buffer)
             self.more()
-        text = bytes(self.buffer[:end + (2 if length == 5 else 0)])
-        del self.buffer[:end + length]
+        text = bytes(self.buffer[: end + (2 if length == 5 else 0)])
+        del self.buffer[: end + length]
         text = text.replace(b"\n..", b"\n.")
         return text[1:] if text.startswith(b"..") else text
 
