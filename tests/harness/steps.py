@@ -226,7 +226,7 @@ def documentation(run):
         "doc",
         ["cargo", "doc", "--locked", "--no-deps", "--lib", "--document-private-items"],
         300,
-        {"RUSTDOCFLAGS": "-D warnings"},
+        {"RUSTDOCFLAGS": "-D warnings -A rustdoc::private_intra_doc_links"},
     )
     run.passed += 1
 
