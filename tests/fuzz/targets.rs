@@ -87,9 +87,9 @@ fn session(protocol: Protocol, input: &[u8]) {
         };
         let ended = future::or(ended, async {
             // Delayed answers need the clock to move.
-            for _ in 0..END.as_millis() / 50 {
-                Timer::after(Duration::from_millis(50)).await;
-                world.pass(Duration::from_millis(500));
+            for _ in 0..END.as_millis() / 2 {
+                Timer::after(Duration::from_millis(2)).await;
+                world.pass(Duration::from_millis(200));
             }
             false
         });
