@@ -1,4 +1,4 @@
-//! BODY[section]<partial> (RFC 3501 6.4.5): which octets of a message, and their way to the client as a literal whose
+//! `BODY[section]<partial>` (RFC 3501 6.4.5): which octets of a message, and their way to the client as a literal whose
 //! length is known before. Byte for byte, chunk by chunk; never holds a message.
 
 use super::failure::{End, Failure};

@@ -1,4 +1,4 @@
-//! BODY[section] (RFC 3501 6.4.5): from part numbers to a byte range of the message.
+//! `BODY[section]` (RFC 3501 6.4.5): from part numbers to a byte range of the message.
 
 use super::summary::{Content, Part, Span, Summary};
 
@@ -7,9 +7,9 @@ use super::summary::{Content, Part, Span, Summary};
 pub enum Wanted {
     /// BODY[] is the whole message, BODY[1.2] a part's body.
     Body,
-    /// BODY[HEADER], BODY[1.2.HEADER] and its FIELDS (see `FieldFilter`): of the message or of a message/rfc822 part.
+    /// `BODY[HEADER]`, `BODY[1.2.HEADER]` and its FIELDS (see `FieldFilter`): of the message or of a message/rfc822 part.
     Header,
-    /// BODY[TEXT], BODY[1.2.TEXT]: of the message or of a message/rfc822 part.
+    /// `BODY[TEXT]`, `BODY[1.2.TEXT]`: of the message or of a message/rfc822 part.
     Text,
     /// BODY[1.2.MIME]: the header of the part itself. Of part 1 of a message that is no multipart it is the message's
     /// header, as Dovecot has it.

@@ -1,5 +1,5 @@
 //! What is kept of a message beside its bytes: envelope (RFC 3501 7.4.2) and part tree (RFC 2045, 2046), enough for
-//! ENVELOPE, BODYSTRUCTURE and every BODY[section]. Holds byte ranges of the message, never its bytes.
+//! ENVELOPE, BODYSTRUCTURE and every `BODY[section]`. Holds byte ranges of the message, never its bytes.
 
 /// Octets of an encoded summary at the most; what would not fit is cut and `truncated` says so.
 pub const SUMMARY_BYTES_MAX: usize = 32 * 1024;

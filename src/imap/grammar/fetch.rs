@@ -30,7 +30,7 @@ pub enum FetchItem {
     Uid,
     /// MODSEQ (RFC 7162 3.1.4.2)
     ModSeq,
-    /// BODY\[section\]<partial>, BODY.PEEK\[section\]<partial>
+    /// `BODY[section]<partial>`, `BODY.PEEK[section]<partial>`
     Section(BodySection),
 }
 
@@ -53,7 +53,7 @@ impl FetchItem {
     }
 }
 
-/// BODY\[section\]<partial>
+/// `BODY[section]<partial>`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BodySection {
     /// BODY.PEEK: \Seen is not set.

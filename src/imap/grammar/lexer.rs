@@ -32,7 +32,7 @@ pub(super) fn bad<T>(text: &'static str) -> Parsed<T> {
     Err(Stop::Refused(Reason { condition: Condition::Bad, code: None, text }))
 }
 
-/// NO [LIMIT] (RFC 5530): well formed, but more than a cap allows.
+/// `NO [LIMIT]` (RFC 5530): well formed, but more than a cap allows.
 pub(super) fn too_many<T>(text: &'static str) -> Parsed<T> {
     no(Code::Limit, text)
 }

@@ -103,7 +103,7 @@ pub enum Mistake {
 }
 
 impl Command {
-    /// The line, CRLF included: what [`super::parse`] reads back as the same.
+    /// The line, CRLF included: what [`super::parse()`] reads back as the same.
     pub fn print(&self) -> Vec<u8> {
         let mut line = match self {
             Self::Ehlo(name) => format!("EHLO {name}"),
