@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 
 from harness import report
@@ -65,6 +66,11 @@ class Run:
                 step.failed += 1
                 step.failures.append(f"{name}: {str(error).splitlines()[0]}")
                 print(f"{error}", flush=True)
+            except Exception as error:  # a mistake in the step itself fails it, and the steps after it still run
+                word = "FAILED"
+                step.failed += 1
+                step.failures.append(f"{name}: {type(error).__name__}: {error}")
+                traceback.print_exc(file=sys.stdout)
             step.times.append((name, time.monotonic() - begun, word))
             print(f"== {name}: {word}, {step.times[-1][1]:.1f} s", flush=True)
             with self.lock:
