@@ -22,6 +22,16 @@ async fn with_messages(store: &Store, count: usize) -> (AccountId, MailboxId) {
     (account, inbox)
 }
 
+/// A thousand messages or more, copies of one.
+async fn with_thousand(store: &Store) -> (AccountId, MailboxId) {
+    let (account, inbox) = with_messages(store, 1).await;
+    let mut last = 1;
+    while last < 1_000 {
+        last = store.copy(inbox, UidSet::range(Uid(1), Uid(last)), inbox).await.unwrap().to.last().unwrap().0;
+    }
+    (account, inbox)
+}
+
 #[test]
 fn a_rename_leaves_no_child_with_a_name_that_nobody_can_send() {
     let (disk, workers) = (SimDisk::new(), workers());
@@ -92,12 +102,7 @@ fn bulk_work_of_many_is_not_done_in_one_batch_that_all_others_wait_for() {
     let (disk, workers) = (SimDisk::counting(), workers());
     smol::block_on(async {
         let store = open(&disk, &workers).unwrap();
-        let (_, inbox) = with_messages(&store, 1).await;
-        store.copy(inbox, UidSet::one(Uid(1)), inbox).await.unwrap();
-        let mut last = 2;
-        while last < 1_000 {
-            last = store.copy(inbox, UidSet::range(Uid(1), Uid(last)), inbox).await.unwrap().to.last().unwrap().0;
-        }
+        let (_, inbox) = with_thousand(&store).await;
         let before = store.stats().await.unwrap().batches;
         let mut asked = Vec::new();
         for n in 0..32 {
@@ -121,19 +126,52 @@ mod panicking {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    /// A disk under an index whose next sync panics, as redb does on what it cannot understand.
+    /// When the index panics, as redb does on what it cannot understand.
+    #[derive(Debug, Default)]
+    pub(crate) struct Trap {
+        /// At its next sync.
+        pub(crate) at_sync: AtomicBool,
+        /// At whatever it does next once a segment of the log has been synced.
+        pub(crate) after_log: AtomicBool,
+        now: AtomicBool,
+    }
+
+    impl Trap {
+        /// Whether it waits to spring.
+        pub(crate) fn is_set(&self) -> bool {
+            [&self.at_sync, &self.after_log, &self.now].iter().any(|armed| armed.load(Ordering::Acquire))
+        }
+
+        fn spring(&self, armed: &AtomicBool) {
+            assert!(!armed.swap(false, Ordering::AcqRel), "as the test wants");
+        }
+    }
+
+    /// A disk under an index that panics.
     #[derive(Debug)]
     pub(crate) struct Panicking {
         pub(crate) disk: Arc<dyn Disk>,
-        pub(crate) armed: Arc<AtomicBool>,
+        pub(crate) trap: Arc<Trap>,
     }
 
     #[derive(Debug)]
-    struct File(Arc<dyn DiskFile>, Option<Arc<AtomicBool>>);
+    struct File {
+        file: Arc<dyn DiskFile>,
+        is_index: bool,
+        trap: Arc<Trap>,
+    }
+
+    impl File {
+        fn step(&self) {
+            if self.is_index {
+                self.trap.spring(&self.trap.now);
+            }
+        }
+    }
 
     impl Panicking {
         fn wrap(&self, name: &str, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-            Arc::new(File(file, name.starts_with("index").then(|| self.armed.clone())))
+            Arc::new(File { file, is_index: name.starts_with("index"), trap: self.trap.clone() })
         }
     }
 
@@ -166,37 +204,49 @@ mod panicking {
 
     impl DiskFile for File {
         fn read_at(&self, offset: u64, to: &mut [u8]) -> io::Result<()> {
-            self.0.read_at(offset, to)
+            self.step();
+            self.file.read_at(offset, to)
         }
         fn write_at(&self, offset: u64, from: &[u8]) -> io::Result<()> {
-            self.0.write_at(offset, from)
+            self.step();
+            self.file.write_at(offset, from)
         }
         fn len(&self) -> io::Result<u64> {
-            self.0.len()
+            self.file.len()
         }
         fn truncate(&self, len: u64) -> io::Result<()> {
-            self.0.truncate(len)
+            self.step();
+            self.file.truncate(len)
         }
         fn sync(&self) -> io::Result<()> {
-            assert!(!self.1.as_ref().is_some_and(|armed| armed.swap(false, Ordering::AcqRel)), "as the test wants");
-            self.0.sync()
+            self.step();
+            if self.is_index {
+                self.trap.spring(&self.trap.at_sync);
+            } else if self.trap.after_log.swap(false, Ordering::AcqRel) {
+                self.trap.now.store(true, Ordering::Release);
+            }
+            self.file.sync()
         }
     }
 }
 
+/// A store on a disk with a trap, and an account in it.
+async fn with_trap(options: Options) -> (Store, AccountId, std::sync::Arc<panicking::Trap>) {
+    use pigeon::base::{Budget, Clock};
+    let trap = std::sync::Arc::new(panicking::Trap::default());
+    let disk = panicking::Panicking { disk: std::sync::Arc::new(SimDisk::counting()), trap: trap.clone() };
+    let (clock, _) = Clock::simulated(1_700_000_000);
+    let store = Store::open_on(std::sync::Arc::new(disk), options, clock, workers(), Budget::new(32 << 20)).unwrap();
+    let account = store.account_add("alice@example.org", Vec::new(), &[("INBOX", None)]).await.unwrap();
+    (store, account, trap)
+}
+
 #[test]
 fn a_panic_in_a_checkpoint_does_not_leave_everybody_waiting_for_ever() {
-    use pigeon::base::{Budget, Clock};
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
-    let armed = Arc::new(AtomicBool::new(false));
-    let disk = panicking::Panicking { disk: Arc::new(SimDisk::counting()), armed: armed.clone() };
-    let (clock, _) = Clock::simulated(1_700_000_000);
+    use std::sync::atomic::Ordering;
     smol::block_on(async {
-        let store =
-            Store::open_on(Arc::new(disk), Options::default(), clock, workers(), Budget::new(32 << 20)).unwrap();
-        let account = store.account_add("alice@example.org", Vec::new(), &[("INBOX", None)]).await.unwrap();
-        armed.store(true, Ordering::Release);
+        let (store, account, trap) = with_trap(Options::default()).await;
+        trap.at_sync.store(true, Ordering::Release);
         for n in 0..1_200u32 {
             let asked = store.account_secrets(account, n.to_be_bytes().to_vec());
             let late = async {
@@ -205,7 +255,53 @@ fn a_panic_in_a_checkpoint_does_not_leave_everybody_waiting_for_ever() {
             };
             assert_eq!(smol::future::or(asked, late).await, Ok(()), "{n}");
         }
-        assert!(!armed.load(Ordering::Acquire));
+        assert!(!trap.at_sync.load(Ordering::Acquire));
         assert_eq!(store.account_by_id(account).await.unwrap().unwrap().secrets, 1_199u32.to_be_bytes());
+    });
+}
+
+#[test]
+fn what_is_synced_is_answered_yes_even_if_the_index_panics_in_its_commit() {
+    use std::sync::atomic::Ordering;
+    smol::block_on(async {
+        let (store, account, trap) = with_trap(Options { index_cache_bytes: 0, ..Options::default() }).await;
+        for n in 0..20u32 {
+            trap.after_log.store(true, Ordering::Release);
+            assert_eq!(store.account_secrets(account, n.to_be_bytes().to_vec()).await, Ok(()), "{n}");
+            assert!(!trap.is_set(), "{n}: nothing panicked");
+            assert_eq!(store.account_by_id(account).await.unwrap().unwrap().secrets, n.to_be_bytes());
+        }
+    });
+}
+
+#[test]
+fn deleted_mailboxes_are_emptied_while_requests_never_end() {
+    let (disk, workers) = (SimDisk::counting(), workers());
+    smol::block_on(async {
+        let store = open(&disk, &workers).unwrap();
+        let (account, inbox) = with_thousand(&store).await;
+        let trash = store.mailbox_create(account, "Trash", None).await.unwrap();
+        store.copy(inbox, UidSet::range(Uid(1), Uid(50)), trash).await.unwrap();
+        // Four of these fill a batch, so that some always wait.
+        let asked: Vec<_> = (0..40)
+            .map(|n| {
+                let (store, uids) = (store.clone(), UidSet::range(Uid(1), Uid(1_000)));
+                let change = if n % 2 == 0 { FlagChange::Add } else { FlagChange::Remove };
+                smol::spawn(async move {
+                    for _ in 0..4 {
+                        store.flags(inbox, uids.clone(), change, flags(Flags::SEEN, &[]), None).await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        store.mailbox_delete(trash).await.unwrap();
+        let before = store.stats().await.unwrap().batches;
+        while store.stats().await.unwrap().doomed > 0 {
+            let batches = store.stats().await.unwrap().batches - before;
+            assert!(batches < 30, "{batches} batches");
+        }
+        for task in asked {
+            task.await;
+        }
     });
 }

@@ -23,18 +23,58 @@ pub(crate) struct Request {
     pub(crate) bytes: usize,
     /// Whether its batch waits a moment for others that are on their way.
     pub(crate) gathers: bool,
+    /// When it was handed in.
+    pub(crate) came: Instant,
 }
 
 /// What the writer does next.
 pub(crate) enum Work {
     /// Decide these.
-    Batch(Vec<Request>),
+    Batch(Batch),
     /// Nobody waits: there is time for chores.
     Chores,
     /// The index is to be opened again.
     Reopen,
     /// The store is to be closed.
     Close,
+}
+
+/// Requests that are decided together.
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub(crate) requests: Vec<Request>,
+    /// It waited for others until its time was over.
+    pub(crate) waited_in_vain: bool,
+}
+
+/// How many deliveries a batch waits for: senders that were answered a moment ago mostly have more.
+#[derive(Debug)]
+pub(crate) struct Senders {
+    gather: Duration,
+    /// Deliveries in the last batch and in the one before, and when the last was answered.
+    last: usize,
+    before: usize,
+    answered: Option<Instant>,
+}
+
+impl Senders {
+    /// Nobody was answered yet.
+    pub(crate) fn new(gather: Duration) -> Self {
+        Self { gather, last: 0, before: 0, answered: None }
+    }
+
+    /// So many deliveries are waited for. One that comes alone after one that came alone waits for nobody.
+    pub(crate) fn expected(&self, now: Instant) -> usize {
+        let is_fresh = |answered: Instant| now.saturating_duration_since(answered) < self.gather * 10;
+        if self.answered.is_some_and(is_fresh) { self.last.max(self.before) } else { 0 }
+    }
+
+    /// So many were in a batch that is answered now. Who was waited for in vain is not waited for again.
+    pub(crate) fn answered(&mut self, deliveries: usize, waited_in_vain: bool, now: Instant) {
+        self.before = if waited_in_vain { 0 } else { self.last };
+        self.last = deliveries;
+        self.answered = Some(now);
+    }
 }
 
 /// The queue.
@@ -118,8 +158,8 @@ impl Queue {
         self.arrived.notify_one();
     }
 
-    /// Waits for work. Gathers requests for at most `gather` while `on_the_way`, asked with how many have come, says that
-    /// more are coming; with `chores` it does not wait for the first.
+    /// Waits for work. Gathers requests while `on_the_way`, asked with how many have come, says that more are coming, until
+    /// the first has waited for `gather`; with `chores` it does not wait for the first.
     pub(crate) fn take(&self, gather: Duration, on_the_way: &dyn Fn(usize) -> bool, chores: bool) -> Work {
         let mut state = self.lock();
         loop {
@@ -137,33 +177,93 @@ impl Queue {
             }
             state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        let until = Instant::now() + gather;
+        // What came while the batch before was written has waited already.
+        let until = state.waiting.front().map_or_else(Instant::now, |first| first.came + gather);
+        let mut waited_in_vain = false;
         while !state.closed && !is_full(&state) {
             let come = state.waiting.iter().filter(|request| request.gathers).count();
             if come == 0 || !on_the_way(come) {
                 break;
             }
             let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
+                waited_in_vain = true;
                 break;
             };
             state = self.arrived.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        let mut batch = Vec::new();
+        let mut requests = Vec::new();
         let mut bytes = 0usize;
         while let Some(request) = state.waiting.front() {
-            if !batch.is_empty() && bytes.saturating_add(request.bytes) > BATCH_BYTES_MAX {
+            if !requests.is_empty() && bytes.saturating_add(request.bytes) > BATCH_BYTES_MAX {
                 break;
             }
             bytes = bytes.saturating_add(request.bytes);
-            batch.extend(state.waiting.pop_front());
+            requests.extend(state.waiting.pop_front());
         }
         drop(state);
         self.room.notify(usize::MAX);
-        Work::Batch(batch)
+        Work::Batch(Batch { requests, waited_in_vain })
     }
 }
 
 fn is_full(state: &State) -> bool {
     let bytes = state.waiting.iter().fold(0usize, |sum, request| sum.saturating_add(request.bytes));
     state.waiting.len() >= REQUESTS_MAX || bytes >= BATCH_BYTES_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GATHER: Duration = Duration::from_millis(3);
+
+    fn request(came: Instant) -> Request {
+        Request { decide: Box::new(|_| Box::new(|_| ())), bytes: 1, gathers: true, came }
+    }
+
+    fn take(queue: &Queue, expected: usize) -> Batch {
+        match queue.take(GATHER, &|come| come < expected, false) {
+            Work::Batch(batch) => batch,
+            Work::Chores | Work::Reopen | Work::Close => panic!("no batch"),
+        }
+    }
+
+    #[test]
+    fn a_batch_gathers_from_when_its_first_request_came() {
+        let queue = Queue::new();
+        let came = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+        let began = Instant::now();
+        for _ in 0..200 {
+            smol::block_on(queue.push(request(came))).ok().unwrap();
+            assert!(take(&queue, 2).waited_in_vain);
+        }
+        // Each waiting for 3 ms would be 600.
+        assert!(began.elapsed() < Duration::from_millis(300), "{:?}", began.elapsed());
+        smol::block_on(queue.push(request(Instant::now()))).ok().unwrap();
+        smol::block_on(queue.push(request(came))).ok().unwrap();
+        let began = Instant::now();
+        assert_eq!(take(&queue, 3).requests.len(), 2);
+        assert!(began.elapsed() >= Duration::from_millis(2), "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn a_lone_sender_waits_for_nobody_and_for_those_who_left_once() {
+        let now = Instant::now();
+        let mut senders = Senders::new(GATHER);
+        assert_eq!(senders.expected(now), 0);
+        for _ in 0..3 {
+            senders.answered(1, false, now);
+            assert_eq!(senders.expected(now), 1, "itself");
+        }
+        senders.answered(10, false, now);
+        assert_eq!(senders.expected(now), 10);
+        assert_eq!(senders.expected(now + GATHER * 10), 0, "long ago");
+        // One comes again alone, waits, and goes on alone.
+        senders.answered(1, true, now);
+        assert_eq!(senders.expected(now), 1);
+        // Groups that alternate still wait for one another.
+        senders.answered(5, false, now);
+        senders.answered(2, false, now);
+        assert_eq!(senders.expected(now), 5);
+    }
 }

@@ -19,7 +19,7 @@ use super::event::Event;
 use super::index::{IndexError, Read, Tx};
 use super::keys::{T, key_u32, uid_of_key};
 use super::log::Log;
-use super::queue::{Answer, Request, Work};
+use super::queue::{Answer, Batch, Request, Senders, Work};
 use super::recover;
 use super::segment::Position;
 use super::{MailboxId, Refusal, refusal_of};
@@ -33,6 +33,8 @@ use std::time::{Duration, Instant};
 const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
 /// or so many commits: together they bound what a start replays.
 const CHECKPOINT_COMMITS: u64 = 1_000;
+/// While requests never end, a step of removing what deleted mailboxes held comes after so many batches.
+const PURGE_BATCHES: u32 = 16;
 /// The thread's stack. redb recurses only as deep as its trees are high.
 const STACK_BYTES: usize = 512 * 1024;
 
@@ -44,18 +46,23 @@ pub(crate) struct Writer {
     shared: Arc<Shared>,
     log: Log,
     gather: Duration,
-    /// Deliveries in the last batch and in the one before, and when the last was answered.
-    answered: (usize, usize, Instant),
+    senders: Senders,
     commits: u64,
     bytes: u64,
+    /// Batches since the last step of removing what deleted mailboxes held.
+    unpurged: u32,
 }
 
 /// What became of a batch before it was answered.
+#[derive(Default)]
 struct Decided {
     answers: Vec<Answer>,
     news: News,
     broken: Option<IndexError>,
 }
+
+/// A batch's octets once they are durable, or why they are not; nothing when it was not written.
+type Written = Option<io::Result<u64>>;
 
 /// Why a batch was not committed.
 enum Failure {
@@ -66,7 +73,8 @@ enum Failure {
 impl Writer {
     /// Starts the thread.
     pub(crate) fn start(shared: Arc<Shared>, log: Log, gather: Duration) -> io::Result<std::thread::JoinHandle<()>> {
-        let writer = Self { shared, log, gather, answered: (0, 0, Instant::now()), commits: 0, bytes: 0 };
+        let senders = Senders::new(gather);
+        let writer = Self { shared, log, gather, senders, commits: 0, bytes: 0, unpurged: 0 };
         std::thread::Builder::new().name("store".into()).stack_size(STACK_BYTES).spawn(move || writer.run())
     }
 
@@ -74,7 +82,7 @@ impl Writer {
         loop {
             let shared = self.shared.clone();
             let chores = self.is_checkpoint_due() || shared.doomed.load(Ordering::Acquire);
-            let on_the_way = |come: usize| in_flight(&shared.in_flight) || come < self.expected();
+            let on_the_way = |come: usize| in_flight(&shared.in_flight) || come < self.senders.expected(Instant::now());
             let work = shared.queue.take(self.gather, &on_the_way, chores);
             // Without this thread everybody would wait for ever.
             match catch_unwind(AssertUnwindSafe(|| self.work(work))) {
@@ -90,16 +98,10 @@ impl Writer {
         self.close();
     }
 
-    /// Senders that were answered a moment ago mostly have more: so many deliveries are waited for.
-    fn expected(&self) -> usize {
-        let (last, before, when) = self.answered;
-        if when.elapsed() < self.gather * 10 { last.max(before) } else { 0 }
-    }
-
     /// Does one piece of work; false ends the writer.
     fn work(&mut self, work: Work) -> bool {
         match work {
-            Work::Batch(requests) => self.batch(requests),
+            Work::Batch(batch) => self.batch(batch),
             Work::Chores => self.chores(),
             Work::Reopen => {
                 self.reopen();
@@ -110,86 +112,88 @@ impl Writer {
         if self.is_checkpoint_overdue() {
             self.checkpoint();
         }
+        if self.unpurged >= PURGE_BATCHES && self.shared.doomed.load(Ordering::Acquire) {
+            self.purge();
+        }
         true
     }
 
     /// Decides, writes, commits and answers a batch.
-    fn batch(&mut self, requests: Vec<Request>) {
+    fn batch(&mut self, batch: Batch) {
         let riders = self.riders();
-        let deliveries = requests.iter().filter(|request| request.gathers).count();
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.commit(requests, &riders)));
-        let Ok((decided, outcome)) = outcome else {
-            // The answers are gone with it, which those who wait for them see.
-            log::error!("the store's writer panicked; opening the index again");
-            self.reopen();
-            return;
-        };
-        let answer = match outcome {
-            Ok(()) => {
-                self.shared.watched.publish(&decided.news);
-                Ok(())
+        let deliveries = batch.requests.iter().filter(|request| request.gathers).count();
+        let (mut decided, mut written) = (Decided::default(), Written::None);
+        let commit = || self.commit(batch.requests, &riders, &mut decided, &mut written);
+        let done = catch_unwind(AssertUnwindSafe(commit)).unwrap_or_else(|_| {
+            log::error!("the store's writer panicked");
+            // What was refused goes, so that a start before the next batch does not find it.
+            if written.is_none() {
+                self.log.leave();
             }
-            Err(refusal) => {
-                self.keep_riders(riders);
-                Err(refusal)
-            }
-        };
-        for tell in decided.answers {
-            tell(answer.clone());
-        }
-        self.answered = (deliveries, self.answered.0, Instant::now());
-    }
-
-    fn commit(&mut self, requests: Vec<Request>, riders: &[(MailboxId, super::Uid)]) -> (Decided, Result<(), Refusal>) {
-        let mut decided = Decided { answers: Vec::new(), news: News::default(), broken: None };
-        let shared = self.shared.clone();
-        let (place, last) = (self.log.place(), self.log.last());
-        let now_unix_s = shared.clock.unix_s();
-        let mut synced = None;
-        let done = {
-            let (decided, log, synced) = (&mut decided, &mut self.log, &mut synced);
-            let decide = |tx: &mut Tx<'_>| {
-                if tx.state()?.position != last {
-                    return Err(IndexError::Behind);
-                }
-                let mut batch = Builder::new();
-                decide_all(tx, &mut batch, (place, now_unix_s), requests, riders, decided)?;
-                if batch.is_empty() {
-                    return Ok(None);
-                }
-                let (bytes, position) = Log::seal(batch, place, last);
-                let state = tx.state()?;
-                state.position = position;
-                shared.doomed.store(state.doomed > 0, Ordering::Release);
-                Ok(Some((bytes, position)))
-            };
-            let write = |sealed: Option<(Vec<u8>, Position)>| {
-                let Some((bytes, position)) = sealed else {
-                    return Ok(None);
-                };
-                match log.append(&bytes, position) {
-                    Ok(()) => *synced = Some(Ok((bytes.len() as u64, position))),
-                    Err(error) => *synced = Some(Err(error)),
-                }
-                Ok(matches!(synced, Some(Ok(_))).then_some(()))
-            };
-            self.shared.index.write_then(false, decide, write)
-        };
-        let outcome = match (done, synced) {
+            Err(panicked())
+        });
+        let answer = match (done, written) {
             // It is in the log and synced: the answer is yes, whatever the index says.
-            (done, Some(Ok((bytes, _)))) => {
+            (done, Some(Ok(bytes))) => {
                 self.went_well(bytes);
                 if let Err(error) = done {
                     log::error!("committing the index: {error}; opening it again");
                     self.reopen();
                 }
+                self.shared.watched.publish(&decided.news);
                 Ok(())
             }
             (_, Some(Err(error))) => Err(self.failed(Failure::Log(error))),
-            (Ok(_), None) => Ok(()),
+            (Ok(()), None) => Ok(()),
             (Err(error), None) => Err(self.failed(Failure::Index(decided.broken.take().unwrap_or(error)))),
         };
-        (decided, outcome)
+        if answer.is_err() {
+            self.keep_riders(riders);
+        }
+        for tell in decided.answers {
+            tell(answer.clone());
+        }
+        if deliveries > 0 {
+            self.senders.answered(deliveries, batch.waited_in_vain, Instant::now());
+        }
+        self.unpurged = self.unpurged.saturating_add(1);
+    }
+
+    fn commit(
+        &mut self,
+        requests: Vec<Request>,
+        riders: &[(MailboxId, super::Uid)],
+        decided: &mut Decided,
+        written: &mut Written,
+    ) -> Result<(), IndexError> {
+        let shared = self.shared.clone();
+        let (place, last) = (self.log.place(), self.log.last());
+        let now_unix_s = shared.clock.unix_s();
+        let decide = |tx: &mut Tx<'_>| {
+            if tx.state()?.position != last {
+                return Err(IndexError::Behind);
+            }
+            let mut batch = Builder::new();
+            decide_all(tx, &mut batch, (place, now_unix_s), requests, riders, decided)?;
+            if batch.is_empty() {
+                return Ok(None);
+            }
+            let (bytes, position) = Log::seal(batch, place, last);
+            let state = tx.state()?;
+            state.position = position;
+            shared.doomed.store(state.doomed > 0, Ordering::Release);
+            Ok(Some((bytes, position)))
+        };
+        let write = |sealed: Option<(Vec<u8>, Position)>| {
+            let Some((bytes, position)) = sealed else {
+                return Ok(None);
+            };
+            let done = self.log.append(&bytes, position);
+            let goes_on = done.is_ok().then_some(());
+            *written = Some(done.map(|()| bytes.len() as u64));
+            Ok(goes_on)
+        };
+        self.shared.index.write_then(false, decide, write).map(drop)
     }
 
     fn went_well(&mut self, bytes: u64) {
@@ -221,7 +225,8 @@ impl Writer {
     fn reopen(&mut self) {
         let shared = &self.shared;
         let last = self.log.last();
-        let again = shared.index.reopen(|index| recover::catch_up(&*shared.disk, index, last));
+        let again = || shared.index.reopen(|index| recover::catch_up(&*shared.disk, index, last));
+        let again = catch_unwind(AssertUnwindSafe(again)).unwrap_or_else(|_| Err(panicked().into()));
         let mut trouble = shared.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match again {
             Ok(()) => drop(trouble.take_if(|trouble| trouble.starts_with(NO_INDEX))),
@@ -255,8 +260,12 @@ impl Writer {
     fn chores(&mut self) {
         if self.is_checkpoint_due() {
             self.checkpoint();
-            return;
+        } else {
+            self.purge();
         }
+    }
+
+    fn purge(&mut self) {
         let purge = |step: &mut Step<'_, '_>| {
             let mut doomed = None;
             step.tx.scan(T::Doomed, &key_u32(0), &key_u32(u32::MAX), true, &mut |key, _| {
@@ -269,7 +278,8 @@ impl Writer {
             }
         };
         let (request, answered) = super::decide::request(0, false, purge);
-        self.batch(vec![request]);
+        self.batch(Batch { requests: vec![request], waited_in_vain: false });
+        self.unpurged = 0;
         if !matches!(answered.try_recv(), Ok(Ok(()))) {
             // The next change or the next start tries again.
             self.shared.doomed.store(false, Ordering::Release);
@@ -291,7 +301,7 @@ impl Writer {
 
     fn close(&mut self) {
         if !self.shared.riders.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
-            self.batch(Vec::new());
+            self.batch(Batch::default());
         }
         if self.commits > 0 {
             self.checkpoint();
@@ -301,6 +311,11 @@ impl Writer {
         self.shared.index.close();
         drop(self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
+}
+
+/// A panic inside redb counts as a broken index.
+fn panicked() -> IndexError {
+    IndexError::Redb(Box::new(redb::Error::Corrupted("redb panicked".into())))
 }
 
 /// Decides riders, then requests, one after another.

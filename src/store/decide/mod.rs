@@ -12,6 +12,7 @@ use super::event::Event;
 use super::index::{IndexError, Tx};
 use super::query::{Fault, refusal_of_index};
 use super::queue::{Answer, Request};
+use std::time::Instant;
 
 /// A batch being decided.
 pub(crate) struct Step<'a, 't> {
@@ -74,5 +75,5 @@ pub(crate) fn request<O: Send + 'static>(
             drop(answer.try_send(committed.and(decided)));
         })
     });
-    (Request { decide, bytes, gathers }, answered)
+    (Request { decide, bytes, gathers, came: Instant::now() }, answered)
 }
