@@ -1,6 +1,7 @@
-//! What follows DATA (RFC 5321 sections 4.1.1.4 and 4.5.2): dots are taken off, the end is found, and only at
-//! CRLF.CRLF. A bare CR or LF never ends anything: it is a fault, and the message is read to its real end. Pure and
-//! streaming; holds no octet.
+//! A message's octets as DATA and BDAT bring them. Of either every line ends with CRLF (RFC 5321 section 2.3.8; RFC 3030
+//! section 2 knows other octets only with BINARYMIME, which is not on offer); of DATA the dots are taken off and the end is
+//! found, and only at CRLF.CRLF (RFC 5321 sections 4.1.1.4 and 4.5.2). A bare CR or LF never ends anything: it is a fault, and
+//! the message is read to its real end. Pure and streaming; holds no octet.
 
 use super::limits::TEXT_LINE_BYTES_MAX;
 use memchr::memchr3;
@@ -16,12 +17,97 @@ pub(super) enum Fault {
     Nul,
 }
 
+/// Watches lines of text go by, whatever command brings them and wherever they are cut. Begins at the start of a line.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    place: Place,
+    line_bytes: usize,
+    fault: Option<Fault>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    /// After CRLF, or before the first octet.
+    #[default]
+    Start,
+    /// Inside a line.
+    Inside,
+    /// After a CR.
+    Cr,
+}
+
+impl Lines {
+    /// Takes octets, all of them.
+    pub(super) fn pass(&mut self, octets: &[u8]) {
+        self.run(octets, false);
+    }
+
+    /// The text has ended: a CR at its end is bare; a line need not have ended.
+    pub(super) fn end(&mut self) {
+        if self.place == Place::Cr {
+            self.found(Fault::BareLineEnd);
+        }
+    }
+
+    /// The first fault so far: the message is to be refused at its end.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.fault
+    }
+
+    /// Takes octets, up to a dot that begins a line if there such dots mean something; how many those were.
+    fn run(&mut self, octets: &[u8], with_dots: bool) -> usize {
+        let mut at = 0;
+        while let Some(&octet) = octets.get(at) {
+            match (self.place, octet) {
+                (Place::Start, b'.') if with_dots => break,
+                (Place::Cr, b'\n') => {
+                    self.place = Place::Start;
+                    self.line_bytes = 0;
+                    at += 1;
+                }
+                (Place::Cr, _) => {
+                    self.found(Fault::BareLineEnd);
+                    self.place = Place::Inside;
+                }
+                (_, b'\r') => {
+                    self.place = Place::Cr;
+                    at += 1;
+                }
+                (_, b'\n') => {
+                    self.found(Fault::BareLineEnd);
+                    self.place = Place::Inside;
+                    at += 1;
+                }
+                (_, 0) => {
+                    self.found(Fault::Nul);
+                    self.place = Place::Inside;
+                    at += 1;
+                }
+                _ => {
+                    let rest = octets.get(at..).unwrap_or_default();
+                    let length = memchr3(b'\r', b'\n', 0, rest).unwrap_or(rest.len());
+                    self.line_bytes = self.line_bytes.saturating_add(length);
+                    if self.line_bytes > TEXT_LINE_BYTES_MAX {
+                        self.found(Fault::LineTooLong);
+                    }
+                    self.place = Place::Inside;
+                    at += length;
+                }
+            }
+        }
+        at
+    }
+
+    fn found(&mut self, fault: Fault) {
+        self.fault.get_or_insert(fault);
+    }
+}
+
 /// Reads DATA. Begins at the start of a line.
 #[derive(Debug, Default)]
 pub(super) struct DotReader {
-    state: State,
-    line_bytes: usize,
-    fault: Option<Fault>,
+    lines: Lines,
+    dot: Dot,
 }
 
 /// One step through the octets given.
@@ -35,18 +121,15 @@ pub(super) struct Step<'a> {
     pub(super) ended: bool,
 }
 
+/// A dot that began the line at hand and was taken off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum State {
-    /// After CRLF, or before the first octet.
+enum Dot {
+    /// None did, or more has come behind it.
     #[default]
-    LineStart,
-    /// A dot began the line and was taken off.
-    Dot,
-    /// CR after such a dot.
-    DotCr,
-    /// Inside a line.
-    Text,
-    /// After a CR.
+    None,
+    /// Nothing has come behind it.
+    Alone,
+    /// A CR has.
     Cr,
 }
 
@@ -54,86 +137,44 @@ impl DotReader {
     /// Takes a first part of `octets`; call again with the rest until it is used up or the message has ended.
     pub(super) fn step<'a>(&mut self, octets: &'a [u8]) -> Step<'a> {
         let mut start = 0;
-        if self.state == State::LineStart && octets.first() == Some(&b'.') {
-            self.state = State::Dot;
+        if self.dot == Dot::None && self.lines.place == Place::Start && octets.first() == Some(&b'.') {
+            self.dot = Dot::Alone;
             start += 1;
         }
-        if self.state == State::Dot {
+        if self.dot == Dot::Alone {
             match octets.get(start) {
                 None => return Step { text: b"", used: start, ended: false },
                 Some(b'\r') => {
-                    self.state = State::DotCr;
+                    self.dot = Dot::Cr;
                     start += 1;
                 }
-                Some(_) => self.state = State::Text,
+                Some(_) => self.go_on_behind_dot(),
             }
         }
-        if self.state == State::DotCr {
+        if self.dot == Dot::Cr {
             match octets.get(start) {
                 None => return Step { text: b"", used: start, ended: false },
                 Some(b'\n') => return Step { text: b"", used: start + 1, ended: true },
                 Some(_) => {
-                    self.found(Fault::BareLineEnd);
-                    self.state = State::Text;
+                    self.lines.found(Fault::BareLineEnd);
+                    self.go_on_behind_dot();
                 }
             }
         }
         let rest = octets.get(start..).unwrap_or_default();
-        let length = self.run(rest);
+        let length = self.lines.run(rest, true);
         Step { text: rest.get(..length).unwrap_or_default(), used: start + length, ended: false }
     }
 
     /// The first fault so far: the message is to be refused at its end.
     pub(super) fn fault(&self) -> Option<Fault> {
-        self.fault
+        self.lines.fault()
     }
 
-    /// How many of `octets` are text, up to a dot that begins a line.
-    fn run(&mut self, octets: &[u8]) -> usize {
-        let mut at = 0;
-        while let Some(&octet) = octets.get(at) {
-            match (self.state, octet) {
-                (State::LineStart, b'.') => break,
-                (State::Cr, b'\n') => {
-                    self.state = State::LineStart;
-                    self.line_bytes = 0;
-                    at += 1;
-                }
-                (State::Cr, _) => {
-                    self.found(Fault::BareLineEnd);
-                    self.state = State::Text;
-                }
-                (_, b'\r') => {
-                    self.state = State::Cr;
-                    at += 1;
-                }
-                (_, b'\n') => {
-                    self.found(Fault::BareLineEnd);
-                    self.state = State::Text;
-                    at += 1;
-                }
-                (_, 0) => {
-                    self.found(Fault::Nul);
-                    self.state = State::Text;
-                    at += 1;
-                }
-                _ => {
-                    let rest = octets.get(at..).unwrap_or_default();
-                    let length = memchr3(b'\r', b'\n', 0, rest).unwrap_or(rest.len());
-                    self.line_bytes = self.line_bytes.saturating_add(length);
-                    if self.line_bytes > TEXT_LINE_BYTES_MAX {
-                        self.found(Fault::LineTooLong);
-                    }
-                    self.state = State::Text;
-                    at += length;
-                }
-            }
-        }
-        at
-    }
-
-    fn found(&mut self, fault: Fault) {
-        self.fault.get_or_insert(fault);
+    /// What comes is text, a second dot too.
+    fn go_on_behind_dot(&mut self) {
+        self.dot = Dot::None;
+        self.lines.place = Place::Inside;
     }
 }
 
@@ -214,6 +255,33 @@ mod tests {
         assert_eq!((fault, end.is_some()), (Some(Fault::LineTooLong), true));
     }
 
+    /// The fault of a text in chunks of `piece` octets.
+    fn passed(text: &[u8], piece: usize) -> Option<Fault> {
+        let mut lines = Lines::default();
+        text.chunks(piece).for_each(|part| lines.pass(part));
+        lines.end();
+        lines.fault()
+    }
+
+    #[test]
+    fn a_text_without_dots_has_the_same_rule() {
+        let rows: [(&str, Option<Fault>, &str); 8] = [
+            ("a\r\n.\r\n..\r\n", None, "RFC 3030 2: a dot means nothing"),
+            ("", None, "nothing at all"),
+            ("a\r\nb", None, "the last line need not end"),
+            ("a\nb\r\n", Some(Fault::BareLineEnd), "RFC 5321 2.3.8: a bare LF"),
+            ("a\rb\r\n", Some(Fault::BareLineEnd), "a bare CR"),
+            ("a\r\r\n", Some(Fault::BareLineEnd), "a bare CR before CRLF"),
+            ("a\r\n\r", Some(Fault::BareLineEnd), "a CR that nothing follows"),
+            ("a\0\r\n\n", Some(Fault::Nul), "the first fault counts"),
+        ];
+        for (text, fault, why) in rows {
+            for piece in 1..=text.len().max(1) {
+                assert_eq!(passed(text.as_bytes(), piece), fault, "{text:?}: {why}, by {piece}");
+            }
+        }
+    }
+
     /// A client's side (RFC 5321 section 4.5.2).
     fn stuffed(text: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
@@ -232,6 +300,14 @@ mod tests {
         fn what_a_client_stuffs_comes_out_as_it_was(text in "((\\.{0,3}[a-z\u{e4}]{0,4}\\.?)\r\n){0,6}", piece in 1usize..20) {
             let sent = stuffed(text.as_bytes());
             prop_assert_eq!(read(&sent, piece), (text.into_bytes(), None, Some(sent.len())));
+        }
+
+        #[test]
+        fn a_text_is_as_good_by_chunks_as_behind_data(text in "[\\.\r\na\0]{0,24}", piece in 1usize..8) {
+            // DATA ends with a line end: what has none is given one.
+            let text = format!("{text}\r\n");
+            let (_, fault, end) = read(&stuffed(text.as_bytes()), piece);
+            prop_assert_eq!((passed(text.as_bytes(), piece), true), (fault, end.is_some()));
         }
 
         #[test]

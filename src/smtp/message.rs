@@ -2,7 +2,7 @@
 //! octets are counted and thrown away, so that the connection stays in step.
 
 use super::complete::Completion;
-use super::data::Fault;
+use super::data::{Fault, Lines};
 use super::grammar::Reply;
 use super::limits::{DATA_GRACE, DATA_RATE, DATA_WAIT, DRAIN_BYTES_MAX, RECEIVED_MAX};
 use super::session::Last;
@@ -14,6 +14,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct Message {
     state: State,
+    /// The text that chunks have brought, as far as they go.
+    lines: Lines,
     /// When it began; monotonic.
     started: Duration,
     /// Octets that came and were wanted.
@@ -38,12 +40,18 @@ pub(super) struct Lacks {
 impl Message {
     /// A message of at most `bytes_max` octets that goes to `incoming`, on top of what is there already.
     pub(super) fn new(incoming: Incoming, lacks: Option<Lacks>, bytes_max: u64, now: Duration) -> Self {
-        Self { state: State::Taken { incoming, lacks }, started: now, bytes: 0, bytes_max }
+        Self { state: State::Taken { incoming, lacks }, lines: Lines::default(), started: now, bytes: 0, bytes_max }
     }
 
     /// A message that nobody wants.
     pub(super) fn refused(why: Reply, now: Duration) -> Self {
-        Self { state: State::Refused { why, drained: 0 }, started: now, bytes: 0, bytes_max: 0 }
+        Self {
+            state: State::Refused { why, drained: 0 },
+            lines: Lines::default(),
+            started: now,
+            bytes: 0,
+            bytes_max: 0,
+        }
     }
 
     /// Octets that came and were wanted.
@@ -75,6 +83,25 @@ impl Message {
         match self.state {
             State::Refused { drained, .. } if drained.saturating_add(octets) > DRAIN_BYTES_MAX => Err(flood()),
             State::Refused { .. } | State::Taken { .. } => Ok(()),
+        }
+    }
+
+    /// Takes octets of a chunk: their lines are looked at here, those of DATA on the way.
+    pub(super) async fn write_chunk(&mut self, octets: &[u8]) -> Result<(), Last> {
+        self.lines.pass(octets);
+        self.refuse_faulty();
+        self.write(octets).await
+    }
+
+    /// The last chunk has come.
+    pub(super) fn end_chunks(&mut self) {
+        self.lines.end();
+        self.refuse_faulty();
+    }
+
+    fn refuse_faulty(&mut self) {
+        if let Some(fault) = self.lines.fault() {
+            self.refuse(fault.into());
         }
     }
 

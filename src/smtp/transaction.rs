@@ -183,13 +183,13 @@ impl Session {
             let wait = message.wait(self.wire.clock().monotonic()).ok_or(Last(Some(Reply::TooSlow)))?;
             let come = self.wire.octets(wait).await?;
             let part = come.get(..usize::try_from(left).unwrap_or(usize::MAX)).unwrap_or(come);
-            if memchr::memchr(0, part).is_some() {
-                message.refuse(Reply::Nul);
-            }
-            message.write(part).await?;
             let used = part.len();
+            message.write_chunk(part).await?;
             left = left.saturating_sub(u64::try_from(used).unwrap_or(u64::MAX));
             self.wire.consume(used);
+        }
+        if last {
+            message.end_chunks();
         }
         match (transaction, message.why_refused()) {
             (Some(transaction), None) if last => self.deliver(*transaction, message).await,
