@@ -9,7 +9,8 @@ mod world;
 
 use client::Client;
 use pigeon::base::Secret;
-use pigeon::store::{AccountId, Entry, Message, Uid, UidSet};
+use pigeon::delivery::{self, Incoming};
+use pigeon::store::{AccountId, Date, Entry, Message, Uid, UidSet};
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -147,6 +148,21 @@ fn an_account_removed_between_rcpt_and_data_is_passed_over() {
             say(client, "DATA\r\n", "354 ").await;
             say(client, "Subject: late\r\n.\r\n", answer).await;
         }
+        assert_eq!(inbox(&world, "alice@example.org").await.len(), 1);
+    });
+}
+
+#[test]
+fn a_delivery_names_the_accounts_that_have_gone() {
+    run(async |world| {
+        let id = async |address| world.accounts().account(address).await.unwrap().id;
+        let (alice, bob) = (id("alice@example.org").await, id("bob@example.org").await);
+        world.accounts().alias_remove("team@example.org").await.unwrap();
+        world.accounts().account_remove("bob@example.org").await.unwrap();
+        let mut incoming = Incoming::new(world.store());
+        incoming.write(b"Subject: late\r\n\r\n").await.unwrap();
+        let message = incoming.finish(Date { unix_s: 0, zone_minutes: 0 }).await.unwrap();
+        assert_eq!(delivery::deliver(world.store(), message, &[bob, alice, bob]).await.unwrap(), [bob]);
         assert_eq!(inbox(&world, "alice@example.org").await.len(), 1);
     });
 }

@@ -191,6 +191,35 @@ fn removed_accounts_take_everything_with_them() {
 }
 
 #[test]
+fn a_message_reaches_the_targets_that_remain_and_is_refused_when_none_does() {
+    let folder = tempfile::tempdir().unwrap();
+    smol::block_on(async {
+        let store = open(folder.path());
+        let (id, inbox, trash) = account(&store).await;
+        let gone = [store.mailbox_create(id, "one", None).await.unwrap(), MailboxId(999)];
+        store.mailbox_delete(gone[0]).await.unwrap();
+        let to = |mailboxes: &[MailboxId]| mailboxes.iter().flat_map(|mailbox| target(*mailbox)).collect();
+        for octets in [&b"small"[..], &noise(200_000)] {
+            let new = message(&store, octets).await;
+            let stored = store.deliver(new, to(&[gone[0], inbox, gone[1], trash])).await.unwrap();
+            assert_eq!(stored.iter().map(|stored| stored.mailbox).collect::<Vec<_>>(), [inbox, trash]);
+            let new = message(&store, octets).await;
+            assert_eq!(store.deliver(new, to(&gone)).await.unwrap_err(), Refusal::NotFound);
+            let new = message(&store, octets).await;
+            assert_eq!(store.deliver(new, Vec::new()).await.unwrap_err(), Refusal::NotFound);
+            let both = vec![(message(&store, octets).await, FlagNames::default())];
+            assert_eq!(store.append(gone[0], both).await.unwrap_err(), Refusal::NotFound);
+        }
+        store.close();
+        let store = open(folder.path());
+        for mailbox in [inbox, trash] {
+            assert_eq!(store.mailbox(mailbox).await.unwrap().unwrap().exists, 2, "and so after a start");
+        }
+        assert_eq!(store.stats().await.unwrap().messages, 2);
+    });
+}
+
+#[test]
 fn mailboxes_are_created_with_their_parents_renamed_with_their_children_and_inbox_gives_its_mail_away() {
     let folder = tempfile::tempdir().unwrap();
     smol::block_on(async {

@@ -2,7 +2,7 @@
 //! and one event puts it into every recipient's INBOX. Knows no protocol; never holds a message in memory.
 
 use crate::mail::Scanner;
-use crate::store::{AccountId, BodyWriter, Date, FlagNames, NewMessage, Refusal, Store, Target};
+use crate::store::{AccountId, BodyWriter, Date, FlagNames, MailboxId, NewMessage, Refusal, Store, Target};
 
 mod trace;
 
@@ -52,20 +52,28 @@ impl Incoming {
 }
 
 /// Puts one message into the INBOX of each of `recipients` (one copy for an account named twice): one body, one event,
-/// durable when this returns. An account that has gone meanwhile is passed over; [`Refusal::NotFound`] when all have.
-pub async fn deliver(store: &Store, message: NewMessage, recipients: &[AccountId]) -> Result<(), Refusal> {
+/// durable when this returns. An account that has gone meanwhile is passed over and answered; [`Refusal::NotFound`] when all
+/// have.
+pub async fn deliver(store: &Store, message: NewMessage, recipients: &[AccountId]) -> Result<Vec<AccountId>, Refusal> {
     let mut accounts = recipients.to_vec();
     accounts.sort_unstable();
     accounts.dedup();
-    let mut targets = Vec::with_capacity(accounts.len());
+    let (mut gone, mut inboxes) = (Vec::new(), Vec::with_capacity(accounts.len()));
     for account in accounts {
-        if let Some(inbox) = store.mailbox_by_name(account, INBOX).await? {
-            targets.push(Target { mailbox: inbox.id, flags: FlagNames::default() });
+        match store.mailbox_by_name(account, INBOX).await? {
+            Some(inbox) => inboxes.push((account, inbox.id)),
+            None => gone.push(account),
         }
     }
-    if targets.is_empty() {
+    if inboxes.is_empty() {
         return Err(Refusal::NotFound);
     }
-    store.deliver(message, targets).await?;
-    Ok(())
+    let target = |&(_, mailbox): &(_, MailboxId)| Target { mailbox, flags: FlagNames::default() };
+    let stored = store.deliver(message, inboxes.iter().map(target).collect()).await?;
+    // The store passes over what has gone since the look above.
+    let is_missing = |mailbox| stored.iter().all(|stored| stored.mailbox != mailbox);
+    if stored.len() < inboxes.len() {
+        gone.extend(inboxes.into_iter().filter(|(_, inbox)| is_missing(*inbox)).map(|(account, _)| account));
+    }
+    Ok(gone)
 }

@@ -249,8 +249,13 @@ impl Session {
         };
         let peer = self.wire.peer().ip();
         match stored {
-            Ok(()) => {
-                log::info!("smtp: stored id={id} from={from:?} peer={peer} bytes={bytes} accounts={}", accounts.len());
+            Ok(gone) => {
+                let count = accounts.len().saturating_sub(gone.len());
+                log::info!("smtp: stored id={id} from={from:?} peer={peer} bytes={bytes} accounts={count}");
+                if !gone.is_empty() {
+                    // SMTP has one answer for all recipients, and it is yes (RFC 5321 section 4.2.5).
+                    log::warn!("smtp: recipients removed since RCPT did not get it id={id} accounts={gone:?}");
+                }
                 self.has_handed_in();
                 self.say(Reply::Stored { id }).await
             }

@@ -47,7 +47,8 @@ fn next_modseq(mailbox: &mut Mailbox, count: u64) -> Result<ModSeq, Fault> {
     Ok(first)
 }
 
-/// Stores messages, each into its targets: one event.
+/// Stores messages, each into its targets: one event. A target that has gone meanwhile is passed over, so that the others
+/// get their mail; a message of which all have gone is refused, and everything with it.
 pub(crate) fn store(step: &mut Step<'_, '_>, messages: Vec<(NewMessage, Vec<Target>)>) -> Result<Vec<Stored>, Fault> {
     let state = step.tx.state()?;
     let (mut id, mut blob) = (state.message_next, state.blob_next);
@@ -57,10 +58,17 @@ pub(crate) fn store(step: &mut Step<'_, '_>, messages: Vec<(NewMessage, Vec<Targ
     for (message, targets) in messages {
         let mut places = Vec::with_capacity(targets.len());
         for target in &targets {
-            let (place, uid_validity) = next.take(step, target)?;
+            let (place, uid_validity) = match next.take(step, target) {
+                Ok(taken) => taken,
+                Err(Fault::Refused(Refusal::NotFound)) => continue,
+                Err(fault) => return Err(fault),
+            };
             let (mailbox, uid, modseq) = (place.mailbox, place.uid, place.modseq);
             answer.push(Stored { mailbox, uid_validity, uid, modseq });
             places.push(place);
+        }
+        if places.is_empty() {
+            return Err(Refusal::NotFound.into());
         }
         let size = message.body.size;
         let extents = match message.body.content {
