@@ -78,16 +78,16 @@ impl Sizes {
     }
 
     async fn next(&mut self, store: &Store) -> Result<Option<Vec<(Uid, u64)>>, Refusal> {
-        let messages = store.messages(self.mailbox, &self.rest, MESSAGES_STEP).await?;
-        let Some((last, _)) = messages.last() else {
+        let sizes = store.sizes(self.mailbox, &self.rest, MESSAGES_STEP).await?;
+        let Some((last, _)) = sizes.last() else {
             return Ok(None);
         };
-        let (after, end) = (last.uid.0.checked_add(1).map(Uid), self.rest.last());
+        let (after, end) = (last.0.checked_add(1).map(Uid), self.rest.last());
         self.rest = match (after, end) {
             (Some(after), Some(end)) => UidSet::range(after, end),
             _ => UidSet::new(),
         };
-        Ok(Some(messages.into_iter().map(|(entry, message)| (entry.uid, message.size)).collect()))
+        Ok(Some(sizes))
     }
 }
 

@@ -240,10 +240,13 @@ impl Index {
 /// Takes a row's key and value; answers whether to go on.
 pub(crate) type Each<'a> = dyn FnMut(&[u8], &[u8]) -> Result<bool, IndexError> + 'a;
 
+/// Takes a value that was looked at where it lies.
+pub(crate) type Look<'a> = dyn FnMut(&[u8]) -> Result<(), IndexError> + 'a;
+
 /// Reading, in either kind of transaction.
 pub(crate) trait Read {
-    /// The value of a key.
-    fn get(&mut self, table: T, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError>;
+    /// Calls `look` for the value of a key, if there is one.
+    fn look(&mut self, table: T, key: &[u8], look: &mut Look<'_>) -> Result<(), IndexError>;
     /// Calls `each` for the rows from `from` to `to`, both included, ascending or not, until it answers false.
     fn scan(
         &mut self,
@@ -253,6 +256,16 @@ pub(crate) trait Read {
         ascending: bool,
         each: &mut Each<'_>,
     ) -> Result<(), IndexError>;
+
+    /// The value of a key.
+    fn get(&mut self, table: T, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+        let mut found = None;
+        self.look(table, key, &mut |value| {
+            found = Some(value.to_vec());
+            Ok(())
+        })?;
+        Ok(found)
+    }
 
     /// Whether there is such a key.
     fn has(&mut self, table: T, key: &[u8]) -> Result<bool, IndexError> {
@@ -267,9 +280,9 @@ pub(crate) struct Rx {
 }
 
 impl Read for Rx {
-    fn get(&mut self, table: T, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+    fn look(&mut self, table: T, key: &[u8], with: &mut Look<'_>) -> Result<(), IndexError> {
         self.rows += 1;
-        get(&self.table, table, key)
+        look(&self.table, table, key, with)
     }
     fn scan(
         &mut self,
@@ -338,9 +351,9 @@ impl Tx<'_> {
 }
 
 impl Read for Tx<'_> {
-    fn get(&mut self, table: T, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+    fn look(&mut self, table: T, key: &[u8], with: &mut Look<'_>) -> Result<(), IndexError> {
         self.rows_read += 1;
-        get(&self.table, table, key)
+        look(&self.table, table, key, with)
     }
     fn scan(
         &mut self,
@@ -366,10 +379,10 @@ fn checked<'a>(table: T, key: &[u8], row: &'a [u8]) -> Result<&'a [u8], IndexErr
     if row_crc(table, key, value) == u32::from_le_bytes(*crc) { Ok(value) } else { Err(IndexError::Damaged(table)) }
 }
 
-fn get(rows: &impl ReadableTable<Bytes, Bytes>, table: T, key: &[u8]) -> Result<Option<Vec<u8>>, IndexError> {
+fn look(rows: &impl ReadableTable<Bytes, Bytes>, table: T, key: &[u8], look: &mut Look<'_>) -> Result<(), IndexError> {
     match rows.get(&*table.tree_key(key))? {
-        Some(row) => Ok(Some(checked(table, key, row.value())?.to_vec())),
-        None => Ok(None),
+        Some(row) => look(checked(table, key, row.value())?),
+        None => Ok(()),
     }
 }
 

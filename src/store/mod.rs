@@ -173,7 +173,7 @@ pub enum OpenError {
     Failed(String),
 }
 
-/// One mailbox that a delivery goes to.
+/// One mailbox that a delivery goes to. One that has gone meanwhile is passed over as long as another remains.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The mailbox.
@@ -319,6 +319,12 @@ impl Store {
     /// A sum over the index's contents, equal for equal contents wherever bodies lie: a test seam.
     pub async fn digest(&self) -> Result<u64, Refusal> {
         self.shared.query(|rx| Ok(index::digest(rx)?)).await
+    }
+
+    /// The sizes in octets of those `uids` that exist, ascending, at most `max`; go on after the last one.
+    pub async fn sizes(&self, mailbox: MailboxId, uids: &UidSet, max: usize) -> Result<Vec<(Uid, u64)>, Refusal> {
+        let uids = uids.clone();
+        self.shared.query(move |rx| Ok(query::sizes(rx, mailbox, &uids, max)?)).await
     }
 
     /// Figures about the store.

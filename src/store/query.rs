@@ -279,6 +279,21 @@ pub(crate) fn messages(
     Ok(messages)
 }
 
+/// The sizes of those `uids` that exist, ascending, at most `max`.
+pub(crate) fn sizes(
+    rx: &mut impl Read,
+    mailbox: MailboxId,
+    uids: &UidSet,
+    max: usize,
+) -> Result<Vec<(Uid, u64)>, IndexError> {
+    let entries = entries(rx, mailbox, uids, max)?;
+    let size = |entry: Entry| match rows::message_bytes(rx, entry.message)? {
+        Some(bytes) => Ok((entry.uid, bytes)),
+        None => Err(IndexError::Damaged(T::Messages)),
+    };
+    entries.into_iter().map(size).collect()
+}
+
 /// What happened after `since`.
 pub(crate) fn changes(rx: &mut impl Read, mailbox: &Mailbox, since: ModSeq, max: usize) -> Result<Changes, IndexError> {
     let max = max.clamp(1, ROWS_MAX);

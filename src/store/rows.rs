@@ -203,6 +203,17 @@ pub(crate) fn message(rx: &mut impl Read, id: MessageId) -> Result<Option<Messag
     .map(Some)
 }
 
+/// A message's size, octets.
+pub(crate) fn message_bytes(rx: &mut impl Read, id: MessageId) -> Result<Option<u64>, IndexError> {
+    let mut bytes = None;
+    rx.look(T::Messages, &key_u64(id.0), &mut |row| {
+        let after_blob = |from: &mut Decoder<'_>| from.get::<BlobId>().and_then(|_| from.get());
+        bytes = Some(decode(T::Messages, row, after_blob)?);
+        Ok(())
+    })?;
+    Ok(bytes)
+}
+
 /// Writes a message's row.
 pub(crate) fn put_message(tx: &mut Tx<'_>, id: MessageId, message: &Message) -> Result<(), IndexError> {
     let row = value(|to| {
