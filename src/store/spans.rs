@@ -1,5 +1,5 @@
 //! Base64 in a chunk (RFC 2045 6.8), kept decoded: attachments take a quarter less. Only what encodes to the very same
-//! octets again is touched: lines of one length, CRLF between them, nothing odd.
+//! octets again is touched: lines of one length, CRLF between them, nothing odd. Read and decoded in one pass.
 //!
 //! A decoded chunk is a list of spans, then the octets outside spans, then the decoded ones:
 //!
@@ -19,79 +19,93 @@ const LINE_BYTES_MAX: usize = 76;
 /// One chunk has few attachments.
 const SPANS_MAX: usize = 16;
 
+/// A stretch of base64, from `start` to `end` of the raw octets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Span {
-    /// Where it begins and ends in the raw octets.
     start: usize,
     end: usize,
     line: usize,
     column: usize,
 }
 
-/// The value of a character; 64 for all that is none.
-const fn six_bits(character: u8) -> u8 {
-    match character {
-        b'A'..=b'Z' => character - b'A',
-        b'a'..=b'z' => character - b'a' + 26,
-        b'0'..=b'9' => character - b'0' + 52,
-        b'+' => 62,
-        b'/' => 63,
-        _ => 64,
-    }
-}
+/// RFC 4648 4.
+const ALPHABET: [u8; 64] = *b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+/// Set in the value of whatever is no character of the alphabet, above the 24 bits of a group.
+const WRONG: u32 = 1 << 31;
 
-static VALUES: [u8; 256] = {
-    let mut values = [64; 256];
-    let mut n = 0;
-    while n < 256 {
-        #[expect(
-            clippy::indexing_slicing,
-            clippy::cast_possible_truncation,
-            reason = "computed when compiled; n < 256"
-        )]
-        {
-            values[n] = six_bits(n as u8);
+/// What a character is worth at each of a group's four places.
+#[expect(clippy::indexing_slicing, reason = "computed when compiled; places below four, octets below 256")]
+static VALUES: [[u32; 256]; 4] = {
+    let mut values = [[WRONG; 256]; 4];
+    let mut six = 0;
+    while six < 64 {
+        let mut place = 0;
+        while place < 4 {
+            values[place][ALPHABET[six] as usize] = (six as u32) << (18 - 6 * place);
+            place += 1;
         }
-        n += 1;
+        six += 1;
     }
     values
 };
 
-fn value(character: u8) -> u8 {
-    VALUES.get(usize::from(character)).copied().unwrap_or(64)
+/// The two characters that twelve bits are.
+#[expect(clippy::indexing_slicing, reason = "computed when compiled; twelve bits, twice six")]
+static PAIRS: [[u8; 2]; 4096] = {
+    let mut pairs = [[0; 2]; 4096];
+    let mut bits = 0;
+    while bits < 4096 {
+        pairs[bits] = [ALPHABET[bits >> 6], ALPHABET[bits & 63]];
+        bits += 1;
+    }
+    pairs
+};
+
+/// What four characters are worth together, or something with [`WRONG`] in it.
+#[expect(clippy::indexing_slicing, reason = "an octet is below 256")]
+fn value([a, b, c, d]: [u8; 4]) -> u32 {
+    let [first, second, third, fourth] = &VALUES;
+    first[usize::from(a)] | second[usize::from(b)] | third[usize::from(c)] | fourth[usize::from(d)]
+}
+
+#[expect(clippy::indexing_slicing, reason = "twelve bits are below 4,096")]
+fn pair(bits: u32) -> [u8; 2] {
+    PAIRS[bits as usize & 4095]
+}
+
+#[expect(clippy::indexing_slicing, reason = "an octet is below 256")]
+fn is_character(octet: u8) -> bool {
+    let [first, ..] = &VALUES;
+    first[usize::from(octet)] & WRONG == 0
 }
 
 /// The chunk with its base64 decoded; nothing when that would not be shorter.
 pub(crate) fn decode(raw: &[u8]) -> Option<Vec<u8>> {
     let mut table = Encoder::default();
     let (mut outside, mut decoded) = (Vec::new(), Vec::new());
-    let (mut spans, mut at) = (0u64, 0);
-    for span in find(raw) {
-        let text = raw.get(span.start..span.end)?;
+    let (mut spans, mut from, mut at) = (0usize, 0, 0);
+    while at < raw.len() && spans < SPANS_MAX {
         let before = decoded.len();
-        decode_span(text, &mut decoded);
-        let octets = decoded.get(before..)?;
-        let mut again = Vec::with_capacity(text.len());
-        encode_span(octets, span.line, span.column, &mut again);
-        if again != text {
+        let (span, next) = span_at(raw, at, &mut decoded);
+        at = next.max(at + 1);
+        let Some(span) = span.filter(|span| span.end - span.start >= SPAN_BYTES_MIN) else {
             decoded.truncate(before);
             continue;
-        }
-        let gap = raw.get(at..span.start)?;
+        };
+        let gap = raw.get(from..span.start)?;
         outside.extend_from_slice(gap);
-        table.varint(gap.len() as u64);
-        table.varint(octets.len() as u64);
-        table.varint(span.line as u64);
-        table.varint(span.column as u64);
+        for number in [gap.len(), decoded.len() - before, span.line, span.column] {
+            table.varint(number as u64);
+        }
         spans += 1;
-        at = span.end;
+        from = span.end;
     }
     if spans == 0 {
         return None;
     }
-    outside.extend_from_slice(raw.get(at..)?);
-    let mut whole = Encoder::default();
-    whole.varint(spans);
+    outside.extend_from_slice(raw.get(from..)?);
+    let mut whole = Encoder(Vec::with_capacity(1 + table.0.len() + outside.len() + decoded.len()));
+    whole.varint(spans as u64);
     whole.0.extend_from_slice(&table.0);
     whole.0.extend_from_slice(&outside);
     whole.0.extend_from_slice(&decoded);
@@ -107,7 +121,8 @@ pub(crate) fn encode(stored: &[u8], raw_bytes: usize) -> Option<Vec<u8>> {
     for _ in 0..count {
         let mut number = || usize::try_from(from.varint()?).ok();
         let (gap, length, line, column) = (number()?, number()?, number()?, number()?);
-        if line == 0 || line > LINE_BYTES_MAX || column >= line {
+        let is_whole_groups = line.is_multiple_of(4) && column.is_multiple_of(4);
+        if line > LINE_BYTES_MAX || column >= line || !is_whole_groups {
             return None;
         }
         gaps = gaps.checked_add(gap)?;
@@ -128,21 +143,9 @@ pub(crate) fn encode(stored: &[u8], raw_bytes: usize) -> Option<Vec<u8>> {
     Some(raw)
 }
 
-/// Stretches of raw octets that look like base64, long enough to matter.
-fn find(raw: &[u8]) -> Vec<Span> {
-    let mut spans = Vec::new();
-    let mut at = 0;
-    while at < raw.len() && spans.len() < SPANS_MAX {
-        let (span, next) = span_at(raw, at);
-        spans.extend(span.filter(|span| span.end - span.start >= SPAN_BYTES_MIN));
-        at = next.max(at + 1);
-    }
-    spans
-}
-
 /// Characters of the alphabet from `at` on.
 fn run(raw: &[u8], at: usize) -> usize {
-    raw.get(at..).unwrap_or_default().iter().take_while(|c| value(**c) < 64).count()
+    raw.get(at..).unwrap_or_default().iter().take_while(|octet| is_character(**octet)).count()
 }
 
 /// Where the line after `at` begins.
@@ -150,8 +153,9 @@ fn next_line(raw: &[u8], at: usize) -> usize {
     memchr::memchr(b'\n', raw.get(at..).unwrap_or_default()).map_or(raw.len(), |n| at + n + 1)
 }
 
-/// The span that begins in the line at `at`, and where to look on.
-fn span_at(raw: &[u8], at: usize) -> (Option<Span>, usize) {
+/// The span that begins in the line at `at`, its octets appended to `to`, and where to look on. Four characters are
+/// three octets and nothing else is, so whole groups come back as they were.
+fn span_at(raw: &[u8], at: usize, to: &mut Vec<u8>) -> (Option<Span>, usize) {
     let first = run(raw, at);
     let is_crlf = |at: usize| raw.get(at..at + 2) == Some(b"\r\n".as_slice());
     if first == 0 || !is_crlf(at + first) {
@@ -168,73 +172,105 @@ fn span_at(raw: &[u8], at: usize) -> (Option<Span>, usize) {
         return (None, at + first + 2);
     }
     let mut end = at + first;
-    loop {
-        if !is_crlf(end) {
-            break;
-        }
-        let more = run(raw, end + 2);
-        if more == line {
-            end += 2 + line;
+    to.reserve((raw.len() - start) / 4 * 3);
+    decode_groups(raw.get(start..end).unwrap_or_default(), to);
+    while is_crlf(end) {
+        let (begin, after) = (end + 2, end + 2 + line);
+        let is_longer = raw.get(after).is_some_and(|octet| is_character(*octet));
+        if !is_longer && raw.get(begin..after).is_some_and(|text| decode_groups(text, to)) {
+            end = after;
             continue;
         }
         // The last line is shorter, and may end in padding; or the chunk ends inside it.
-        let groups = more - more % 4;
-        let padded = raw.get(end + 2 + more..).unwrap_or_default().iter().take_while(|c| **c == b'=').count();
-        if more < line && padded > 0 && padded <= 2 && (more + padded).is_multiple_of(4) {
-            end += 2 + more + padded;
-        } else if more < line && groups > 0 {
-            end += 2 + groups;
+        let more = run(raw, begin);
+        if more < line {
+            let groups = begin + more - more % 4;
+            decode_groups(raw.get(begin..groups).unwrap_or_default(), to);
+            end = if groups > begin { groups } else { end };
+            if let Some(group) = raw.get(groups..groups + 4)
+                && decode_last(group, to)
+            {
+                end = groups + 4;
+            }
         }
         break;
     }
     (Some(Span { start, end, line, column }), next_line(raw, end))
 }
 
-fn decode_span(text: &[u8], to: &mut Vec<u8>) {
-    let (mut bits, mut count) = (0u32, 0);
-    for character in text {
-        let six = value(*character);
-        if six < 64 {
-            bits = bits << 6 | u32::from(six);
-            count += 1;
-            if count == 4 {
-                let [_, a, b, c] = bits.to_be_bytes();
-                to.extend_from_slice(&[a, b, c]);
-                (bits, count) = (0, 0);
-            }
-        }
+/// Appends what whole groups of characters decode to; nothing, when they are not all of the alphabet.
+fn decode_groups(text: &[u8], to: &mut Vec<u8>) -> bool {
+    let (before, groups) = (to.len(), text.as_chunks::<4>().0);
+    to.resize(before + groups.len() * 3, 0);
+    let octets = to.get_mut(before..).unwrap_or_default().as_chunks_mut::<3>().0;
+    let mut all = 0;
+    for (group, octets) in groups.iter().zip(octets) {
+        let bits = value(*group);
+        all |= bits;
+        let [_, a, b, c] = bits.to_be_bytes();
+        *octets = [a, b, c];
     }
-    match count {
-        2 => to.push((bits >> 4).to_le_bytes()[0]),
-        3 => {
-            let [_, _, a, b] = (bits >> 2).to_be_bytes();
-            to.extend_from_slice(&[a, b]);
-        }
-        _ => {}
+    let is_whole = all & WRONG == 0;
+    if !is_whole {
+        to.truncate(before);
     }
+    is_whole
 }
 
-/// Writes base64 from a column on: CRLF before each further line, none at the end.
+/// Appends what a group with padding decodes to; nothing, unless it is what those octets encode to (RFC 4648 3.5).
+fn decode_last(group: &[u8], to: &mut Vec<u8>) -> bool {
+    let (bits, octets) = match *group {
+        [a, b, b'=', b'='] => (value([a, b, b'A', b'A']), 1),
+        [a, b, c, b'='] => (value([a, b, c, b'A']), 2),
+        _ => return false,
+    };
+    let [_, all @ ..] = bits.to_be_bytes();
+    let (kept, rest) = all.split_at_checked(octets).unwrap_or_default();
+    let is_canonical = bits & WRONG == 0 && rest.iter().all(|octet| *octet == 0);
+    if is_canonical {
+        to.extend_from_slice(kept);
+    }
+    is_canonical
+}
+
+/// Writes base64 from a column on: CRLF before each further line, none at the end. Line and column are whole groups.
 fn encode_span(octets: &[u8], line: usize, column: usize, to: &mut Vec<u8>) {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let character = |six: u32| ALPHABET.get(six as usize & 63).copied().unwrap_or(b'A');
+    let mut rest = octets;
     let mut column = column;
-    for group in octets.chunks(3) {
+    while !rest.is_empty() {
         if column >= line {
             to.extend_from_slice(b"\r\n");
             column = 0;
         }
-        let bits = match *group {
-            [a, b, c] => u32::from_be_bytes([0, a, b, c]),
-            [a, b] => u32::from_be_bytes([0, a, b, 0]),
-            [a] => u32::from_be_bytes([0, a, 0, 0]),
-            _ => 0,
-        };
-        let mut four = [character(bits >> 18), character(bits >> 12), character(bits >> 6), character(bits)];
-        let padding = four.iter_mut().skip(group.len() + 1);
-        padding.for_each(|character| *character = b'=');
-        to.extend_from_slice(&four);
-        column += 4;
+        let room = line.saturating_sub(column) / 4 * 3;
+        let (now, later) = rest.split_at_checked(room).unwrap_or((rest, b""));
+        encode_groups(now, to);
+        (rest, column) = (later, line);
+    }
+}
+
+/// Appends octets as base64, with padding at the end if they need it.
+fn encode_groups(octets: &[u8], to: &mut Vec<u8>) {
+    let (groups, last) = octets.as_chunks::<3>();
+    let before = to.len();
+    to.resize(before + groups.len() * 4, 0);
+    let text = to.get_mut(before..).unwrap_or_default().as_chunks_mut::<4>().0;
+    for ([a, b, c], characters) in groups.iter().zip(text) {
+        let bits = u32::from_be_bytes([0, *a, *b, *c]);
+        let ([a, b], [c, d]) = (pair(bits >> 12), pair(bits));
+        *characters = [a, b, c, d];
+    }
+    match *last {
+        [a] => {
+            let [a, b] = pair(u32::from(a) << 4);
+            to.extend_from_slice(&[a, b, b'=', b'=']);
+        }
+        [a, b] => {
+            let bits = u32::from_be_bytes([0, a, b, 0]);
+            let ([a, b], [c, _]) = (pair(bits >> 12), pair(bits));
+            to.extend_from_slice(&[a, b, c, b'=']);
+        }
+        _ => {}
     }
 }
 
