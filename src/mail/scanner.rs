@@ -188,7 +188,7 @@ impl Scanner {
                 self.pass_body(rest);
                 return;
             } else if self.head.is_empty() && !(first == b'-' && self.watching) && !self.in_header {
-                self.line = Line::Body;
+                rest = self.pass_lines(rest);
             } else if self.head.is_empty() && !(first == b'-' && self.watching) && !matches!(first, b'\r' | b'\n') {
                 self.begin_field_line(first);
             } else {
@@ -323,6 +323,23 @@ impl Scanner {
             self.end_line(if before == b'\r' { 2 } else { 1 });
         }
         self.last = piece.last().copied().unwrap_or(self.last);
+        rest
+    }
+
+    /// Counts whole lines of a body up to one that may be a delimiter, and gives what is behind them.
+    fn pass_lines<'a>(&mut self, octets: &'a [u8]) -> &'a [u8] {
+        let end = memchr::memmem::find(octets, b"\n-").or_else(|| memchr::memrchr(b'\n', octets));
+        let Some((piece, rest)) = end.and_then(|at| octets.split_at_checked(at + 1)) else {
+            self.line = Line::Body;
+            return self.pass_line(octets);
+        };
+        self.octets = self.octets.saturating_add(piece.len() as u64);
+        // The last one is counted by its end.
+        let lines = memchr::memchr_iter(b'\n', piece).count().saturating_sub(1);
+        self.lines = self.lines.saturating_add(lines as u64);
+        let before = piece.iter().rev().nth(1).copied().unwrap_or(self.last);
+        self.end_line(if before == b'\r' { 2 } else { 1 });
+        self.last = b'\n';
         rest
     }
 
