@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(super) struct Ceilings {
     table: Mutex<Table>,
     emptied: Event,
+    ended: Event,
 }
 
 #[derive(Debug)]
@@ -52,7 +53,7 @@ impl Ceilings {
     pub(super) fn new(connections_max: u32, per_address_max: u32) -> Arc<Self> {
         let by_address = HashMap::new();
         let table = Table { connections_max, per_address_max, count: 0, by_address, accepted: 0, refused: 0 };
-        Arc::new(Self { table: Mutex::new(table), emptied: Event::new() })
+        Arc::new(Self { table: Mutex::new(table), emptied: Event::new(), ended: Event::new() })
     }
 
     /// Lets a connection from `peer` in, or says which ceiling it would break.
@@ -100,6 +101,23 @@ impl Ceilings {
         }
     }
 
+    /// Connections that have ended since the start.
+    pub(super) fn ended(&self) -> u64 {
+        let table = self.lock();
+        table.accepted.saturating_sub(u64::from(table.count))
+    }
+
+    /// Returns once so many connections have ended since the start.
+    pub(super) async fn ended_beyond(&self, count: u64) {
+        loop {
+            let ended = self.ended.listen();
+            if self.ended() >= count {
+                return;
+            }
+            ended.await;
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -119,6 +137,7 @@ impl Drop for Pass {
         if gone {
             table.by_address.remove(&self.address);
         }
+        self.ceilings.ended.notify(usize::MAX);
         if table.count == 0 {
             table.by_address = HashMap::new();
             self.ceilings.emptied.notify(usize::MAX);
@@ -158,6 +177,19 @@ mod tests {
         let _fourth = ceilings.admit(ip("192.0.2.3")).unwrap();
         let counts = ceilings.counts();
         assert_eq!((counts.open, counts.accepted, counts.refused), (3, 4, 2));
+    }
+
+    #[test]
+    fn whoever_waits_for_connections_to_end_is_woken_by_the_last_of_so_many() {
+        let ceilings = Ceilings::new(10, 10);
+        let passes: Vec<_> = (0..3).map(|_| ceilings.admit(ip("192.0.2.1")).unwrap()).collect();
+        let mut waiting = Box::pin(ceilings.ended_beyond(2));
+        for (pass, is_over) in passes.into_iter().zip([false, true, true]) {
+            drop(pass);
+            assert_eq!(smol::block_on(smol::future::poll_once(ceilings.ended_beyond(2))).is_some(), is_over);
+        }
+        assert!(smol::block_on(smol::future::poll_once(&mut waiting)).is_some());
+        assert_eq!(ceilings.ended(), 3);
     }
 
     #[test]

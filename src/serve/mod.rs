@@ -112,6 +112,7 @@ fn serve(
         listeners.start(&server, bound);
         server.set_listening(listeners.addresses());
         let control = executor.spawn(control::serve(server.clone(), control));
+        let giving_back = executor.spawn(malloc::give_back_after_many(server.clone()));
         ready(&Ready { services: listeners.addresses() });
         tell_systemd(&NotifyState::Ready);
 
@@ -120,6 +121,7 @@ fn serve(
         tell_systemd(&NotifyState::Stopping);
         log::info!("stopping");
         control.cancel().await;
+        giving_back.cancel().await;
         listeners.close().await;
         server.stop.give();
         if server.world.clock.timeout(SESSIONS_LIMIT, server.ceilings.empty()).await.is_err() {
