@@ -11,6 +11,6 @@ mod workers;
 pub use budget::{Budget, Grant};
 pub use clock::{Clock, Elapsed, Simulated};
 pub use file::replace_file;
-pub use secret::Secret;
+pub use secret::{Secret, wipe};
 pub use stop::Stop;
 pub use workers::Workers;

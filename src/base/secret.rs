@@ -30,9 +30,14 @@ impl Clone for Secret {
 
 impl Drop for Secret {
     fn drop(&mut self) {
-        self.0.fill(0);
-        black_box(&self.0); // keeps the fill from being optimised away
+        wipe(&mut self.0);
     }
+}
+
+/// Overwrites octets that may be a secret, or part of one, before they are given back.
+pub fn wipe(octets: &mut [u8]) {
+    octets.fill(0);
+    black_box(octets); // keeps the fill from being optimised away
 }
 
 impl PartialEq for Secret {

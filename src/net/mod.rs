@@ -1,8 +1,10 @@
 //! Streams and listeners. The only room that opens sockets: it hands a session its [`Wire`], with its upgrade to TLS.
 //! A connection that waits owns no buffer.
 
+mod input;
 mod listener;
 mod local;
+mod pace;
 mod pipe;
 mod stream;
 mod wire;

@@ -1,10 +1,12 @@
 //! A session's connection: lines and octets in, replies out, TLS on request, with time limits and the memory budget.
 //! While it waits it owns no buffer. Dropping one of its futures loses nothing: what was read stays for the next call.
 
+use super::input::Input;
 use super::listener::Socket;
+use super::pace::Pace;
 use super::pipe::PipeEnd;
 use super::stream::{Stream, Transport};
-use crate::base::{Budget, Clock, Grant, Stop};
+use crate::base::{Budget, Clock, Grant, Stop, wipe};
 use smol::future;
 use smol::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use std::future::poll_fn;
@@ -17,14 +19,16 @@ use std::time::Duration;
 
 /// Octets taken from the stream at once; on the stack, so that a waiting connection has none.
 const READ_BYTES: usize = 8 * 1024;
+/// The same for a stranger, who is to hold little.
+const STRANGER_READ_BYTES: usize = 2 * 1024;
+/// The last octets of a line too long that are kept: room for any literal's announcement in IMAP.
+pub(super) const LONG_LINE_END_BYTES: usize = 32;
 /// Replies collect up to here before [`Wire::send`] writes them.
 const OUTPUT_BYTES: usize = 8 * 1024;
 /// What keys, tickets and the handshake take of memory for one connection (measured with 500 of them).
 const TLS_BYTES: usize = 8 * 1024;
 /// So many lines, reads and writes in a row, and other connections have their turn.
 const STREAK_MAX: u8 = 16;
-/// A peer that takes no octet for so long is gone (RFC 5321 4.5.3.2 asks for minutes).
-const WRITE_STALL: Duration = Duration::from_secs(180);
 /// Once the server stops, last words may take so long.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// A session that has ended waits no longer than this for its last words to be taken.
@@ -77,9 +81,14 @@ pub enum WireError {
 #[derive(Debug)]
 pub struct Wire {
     stream: Stream,
-    input: Vec<u8>,
-    consumed: usize,
+    input: Input,
     output: Vec<u8>,
+    /// How fast the peer takes what it is told.
+    pace: Pace,
+    /// Little is read at once.
+    is_stranger: bool,
+    /// How the last line that was too long ended.
+    long_line_end: [u8; LONG_LINE_END_BYTES],
     /// Lines, reads and writes since others had their turn.
     streak: u8,
     grant: Grant,
@@ -104,9 +113,21 @@ impl Wire {
 
     fn over(stream: Stream, peer: SocketAddr, local: SocketAddr, options: WireOptions) -> Self {
         let (grant, tls_grant) = (Grant::none(&options.budget), Grant::none(&options.budget));
-        let (input, output) = (Vec::new(), Vec::new());
-        let (consumed, streak, account) = (0, 0, None);
-        Self { stream, input, consumed, output, streak, grant, tls_grant, options, account, peer, local }
+        Self {
+            stream,
+            input: Input::default(),
+            output: Vec::new(),
+            pace: Pace::default(),
+            is_stranger: false,
+            long_line_end: [0; LONG_LINE_END_BYTES],
+            streak: 0,
+            grant,
+            tls_grant,
+            options,
+            account: None,
+            peer,
+            local,
+        }
     }
 
     /// The other side.
@@ -153,6 +174,12 @@ impl Wire {
         self.account = account;
     }
 
+    /// From now on the peer is somebody, or a stranger of whom little is read at once, and so little is held. A new wire's
+    /// peer is somebody.
+    pub fn set_stranger(&mut self, is_stranger: bool) {
+        self.is_stranger = is_stranger;
+    }
+
     /// Upgrades to TLS. Whatever the peer sent ahead of the handshake is discarded (RFC 3207 4.2, RFC 9051 6.2.1);
     /// pending replies are written first.
     pub async fn start_tls(&mut self, config: Arc<rustls::ServerConfig>) -> Result<(), WireError> {
@@ -168,33 +195,49 @@ impl Wire {
     }
 
     /// The next line, of at most `bytes_max` octets without its end, within `limit` in all. Replies not yet written are
-    /// written before waiting.
+    /// written before waiting. After [`WireError::LineTooLong`], [`Wire::long_line_end`] has how the line ended.
     pub async fn line(&mut self, bytes_max: usize, limit: Duration) -> Result<Line, WireError> {
         let mut searched = 0;
         let mut too_long = false;
+        self.long_line_end = [0; LONG_LINE_END_BYTES];
         let started = self.options.clock.monotonic();
         self.take_turns().await;
         loop {
-            let fresh = self.input.get(self.consumed + searched..).unwrap_or_default();
+            let waiting = self.input.waiting();
+            let fresh = waiting.get(searched..).unwrap_or_default();
             if let Some(at) = memchr::memchr(b'\n', fresh) {
-                let line = self.input.get(self.consumed..self.consumed + searched + at).unwrap_or_default();
+                let line = waiting.get(..searched + at).unwrap_or_default();
                 let crlf = line.last() == Some(&b'\r');
                 let text = if crlf { line.get(..line.len() - 1).unwrap_or_default() } else { line };
-                let line = Line { text: text.to_vec(), crlf };
+                too_long |= text.len() > bytes_max;
+                if too_long {
+                    keep_end(&mut self.long_line_end, text);
+                }
+                let line = Line { text: if too_long { Vec::new() } else { text.to_vec() }, crlf };
                 self.consume(searched + at + 1);
-                too_long |= line.text.len() > bytes_max;
+                if self.input.waiting().is_empty() {
+                    self.release();
+                }
                 return if too_long { Err(WireError::LineTooLong) } else { Ok(line) };
             }
             searched += fresh.len();
             if searched > bytes_max + 1 {
+                // All but the last octet, which may be the CR of the line's end.
+                let gone = waiting.get(..searched - 1).unwrap_or_default();
                 too_long = true;
-                self.consume(searched);
-                searched = 0;
+                keep_end(&mut self.long_line_end, gone);
+                self.consume(searched - 1);
+                searched = 1;
             }
             let spent = self.options.clock.monotonic().saturating_sub(started);
             let left = limit.checked_sub(spent).ok_or(WireError::TimedOut)?;
             self.read_more(left).await?;
         }
+    }
+
+    /// The last octets, without its end, of the line that was last too long: fewer are behind zeros.
+    pub fn long_line_end(&self) -> &[u8] {
+        &self.long_line_end
     }
 
     /// Octets from the peer, at least one, reading within `limit` if none wait. [`Wire::consume`] those used.
@@ -215,16 +258,12 @@ impl Wire {
 
     /// Octets read and not yet consumed.
     pub fn buffered(&self) -> &[u8] {
-        self.input.get(self.consumed..).unwrap_or_default()
+        self.input.waiting()
     }
 
-    /// Marks `count` of [`Wire::buffered`] as used.
+    /// Marks `count` of [`Wire::buffered`] as used; they may be a password, and are wiped.
     pub fn consume(&mut self, count: usize) {
-        self.consumed = self.consumed.saturating_add(count).min(self.input.len());
-        if self.consumed == self.input.len() {
-            self.input.clear();
-            self.consumed = 0;
-        }
+        self.input.consume(count);
     }
 
     /// Queues a reply; the next wait, [`Wire::flush`] or a long enough [`Wire::send`] writes it. For short replies only.
@@ -258,13 +297,14 @@ impl Wire {
                 }
             }
         }
-        let flushed = poll_fn(|cx| Pin::new(&mut self.stream).poll_flush(cx));
-        let flushed = async { flushed.await.map_err(failed) };
-        unless_stalled(&self.options, flushed).await
+        let Self { stream, pace, options, .. } = self;
+        let flushed = poll_fn(|cx| Pin::new(&mut *stream).poll_flush(cx));
+        let flushed = async { flushed.await.map(|()| 0).map_err(failed) };
+        unless_stalled(options, pace, flushed).await.map(|_| ())
     }
 
     async fn write_some(&mut self) -> Result<usize, WireError> {
-        let Self { stream, output, options, .. } = self;
+        let Self { stream, output, pace, options, .. } = self;
         let write = poll_fn(|cx| Pin::new(&mut *stream).poll_write(cx, output));
         let write = async {
             match write.await {
@@ -272,7 +312,7 @@ impl Wire {
                 written => written.map_err(failed),
             }
         };
-        unless_stalled(options, write).await
+        unless_stalled(options, pace, write).await
     }
 
     /// Writes everything queued and ends the connection; errors no longer matter. A peer that has stopped reading holds
@@ -321,21 +361,23 @@ impl Wire {
             self.release();
         }
         self.take_turns().await;
-        let Self { stream, input, consumed, grant, options, account, .. } = self;
+        let Self { stream, input, grant, options, account, is_stranger, .. } = self;
+        let count_max = if *is_stranger { STRANGER_READ_BYTES } else { READ_BYTES };
         let read = poll_fn(|cx| {
             let mut scratch = [0; READ_BYTES];
-            match Pin::new(&mut *stream).poll_read(cx, &mut scratch) {
+            let room = scratch.get_mut(..count_max).unwrap_or_default();
+            match Pin::new(&mut *stream).poll_read(cx, room) {
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(Err(error)) => Poll::Ready(Err(failed(error))),
                 Poll::Ready(Ok(0)) => Poll::Ready(Err(WireError::Closed)),
                 Poll::Ready(Ok(count)) => {
-                    input.drain(..*consumed);
-                    *consumed = 0;
-                    if !grant.resize(input.len() + READ_BYTES) {
-                        return Poll::Ready(Err(WireError::NoMemory));
+                    let octets = scratch.get_mut(..count).unwrap_or_default();
+                    let granted = grant.resize(input.bytes_with(octets.len()));
+                    if granted {
+                        input.extend(octets);
                     }
-                    input.extend_from_slice(scratch.get(..count).unwrap_or_default());
-                    Poll::Ready(Ok(()))
+                    wipe(octets);
+                    Poll::Ready(if granted { Ok(()) } else { Err(WireError::NoMemory) })
                 }
             }
         });
@@ -363,8 +405,7 @@ impl Wire {
 
     /// Gives the buffers back.
     fn release(&mut self) {
-        self.input = Vec::new();
-        self.consumed = 0;
+        self.input = Input::default();
         if self.output.is_empty() {
             self.output = Vec::new();
         }
@@ -400,21 +441,36 @@ fn within<'a, T: 'a>(
     future::or(work, future::or(future::or(stopping, revoked), late))
 }
 
-/// `write`, unless the peer takes nothing for [`WRITE_STALL`], or for [`LAST_WORDS`] once the server stops.
-async fn unless_stalled<T>(
+/// `write`, unless the peer is slower than [`Pace`] allows, or takes longer than [`LAST_WORDS`] once the server stops.
+async fn unless_stalled(
     options: &WireOptions,
-    write: impl Future<Output = Result<T, WireError>>,
-) -> Result<T, WireError> {
+    pace: &mut Pace,
+    write: impl Future<Output = Result<usize, WireError>>,
+) -> Result<usize, WireError> {
+    let clock = &options.clock;
+    let began = clock.monotonic();
     let stalled = async {
-        options.clock.sleep(WRITE_STALL).await;
+        while let Some(patience) = pace.patience(clock.monotonic().saturating_sub(began)) {
+            clock.sleep(patience).await;
+        }
         Err(WireError::TimedOut)
     };
     let stopped = async {
         options.stop.given().await;
-        options.clock.sleep(LAST_WORDS).await;
+        clock.sleep(LAST_WORDS).await;
         Err(WireError::TimedOut)
     };
-    future::or(write, future::or(stalled, stopped)).await
+    let written = future::or(write, future::or(stalled, stopped)).await?;
+    pace.wrote(written, clock.monotonic().saturating_sub(began));
+    Ok(written)
+}
+
+/// Shifts `octets` into the last octets of a line that are kept.
+fn keep_end(end: &mut [u8; LONG_LINE_END_BYTES], octets: &[u8]) {
+    let kept = octets.len().min(end.len());
+    end.rotate_left(kept);
+    let (_, fresh) = end.split_at_mut(LONG_LINE_END_BYTES - kept);
+    fresh.copy_from_slice(octets.get(octets.len() - kept..).unwrap_or_default());
 }
 
 fn failed(error: io::Error) -> WireError {
@@ -509,6 +565,80 @@ mod tests {
             assert!(future::poll_once(wire.line(100, LIMIT)).await.is_none());
             assert_eq!(wire.budget().spent(), 0, "a waiting wire owns no buffer");
         });
+    }
+
+    #[test]
+    fn a_line_too_long_keeps_how_it_ended() {
+        smol::block_on(async {
+            let (mut wire, mut peer, _hand) = wire();
+            for (octets, end, why) in [
+                (30_000, "a {5+}", "many reads"),
+                (600, "{6}", "one"),
+                (8_190 - 3, "{7+}", "CR and LF in the next one"),
+            ] {
+                peer.write_all(&vec![b'x'; octets]).await.unwrap();
+                peer.write_all(end.as_bytes()).await.unwrap();
+                peer.write_all(b"\r\n").await.unwrap();
+                assert!(matches!(wire.line(512, LIMIT).await, Err(WireError::LineTooLong)));
+                assert!(wire.long_line_end().ends_with(format!("xxx{end}").as_bytes()), "{why}");
+            }
+            peer.write_all(b"short {1+}\r\n").await.unwrap();
+            assert!(matches!(wire.line(5, LIMIT).await, Err(WireError::LineTooLong)));
+            assert_eq!(wire.long_line_end().trim_ascii_start().strip_prefix(&[0; 22]), Some(&b"short {1+}"[..]));
+        });
+    }
+
+    #[test]
+    fn a_few_octets_hold_little_memory_and_a_stranger_never_much() {
+        smol::block_on(async {
+            let (mut wire, mut peer, _hand) = wire();
+            peer.write_all(b"x").await.unwrap();
+            assert!(future::poll_once(wire.line(100, LIMIT)).await.is_none());
+            assert_eq!(wire.budget().spent(), 1_024);
+            let (mut wire, mut peer, _hand) = self::wire();
+            wire.set_stranger(true);
+            peer.write_all(&[b'x'; 2_000]).await.unwrap();
+            assert!(future::poll_once(wire.line(2_000, LIMIT)).await.is_none());
+            peer.write_all(&[b'\n'; 10_000]).await.unwrap();
+            wire.line(2_000, LIMIT).await.unwrap();
+            assert!(wire.budget().spent() <= 4 * 1_024, "{}", wire.budget().spent());
+        });
+    }
+
+    /// Whether a peer that takes `octets` every `pause` gets all of a long answer.
+    fn gets_all(octets: usize, pause: Duration) -> bool {
+        smol::block_on(async {
+            let (clock, hand) = Clock::simulated(0);
+            let (end, mut peer) = pipe(4 * 1024);
+            let options = WireOptions { budget: Budget::new(1 << 20), clock, stop: Arc::new(Stop::new()) };
+            let mut wire = Wire::over_pipe(end, SocketAddr::from(([192, 0, 2, 1], 1)), options);
+            let write = async {
+                for _ in 0..400 {
+                    wire.send(&[b'x'; 1_024]).await?;
+                }
+                wire.flush().await
+            };
+            let read = async {
+                let mut some = vec![0; octets];
+                loop {
+                    peer.read_exact(&mut some).await.unwrap();
+                    future::yield_now().await;
+                    hand.advance(pause);
+                    future::yield_now().await;
+                }
+            };
+            match future::or(write, read).await {
+                Err(WireError::TimedOut) => false,
+                other => other.is_ok(),
+            }
+        })
+    }
+
+    #[test]
+    fn a_peer_that_takes_an_octet_a_minute_is_ended_and_a_slow_link_is_not() {
+        assert!(!gets_all(1, Duration::from_secs(60)), "an octet a minute");
+        assert!(!gets_all(100, Duration::from_secs(1)), "a hundred octets a second");
+        assert!(gets_all(1_024, Duration::from_secs(1)), "1 KiB a second");
     }
 
     #[test]
