@@ -2,9 +2,9 @@
 //! from this machine; the third failed login ends the session.
 
 use super::capability;
-use super::failure::Failure;
+use super::failure::{End, Failure};
 use super::grammar::{Code, Tag, reply};
-use super::session::{LOGIN_WAIT, Session, State, User, send};
+use super::session::{Session, State, User, send};
 use crate::accounts::LoginError;
 use crate::base::Secret;
 use crate::net::WireError;
@@ -12,8 +12,8 @@ use crate::sasl::{Credentials, Exchange, Mechanism, base64};
 
 /// Failed logins that end a session.
 const FAILURES_MAX: u8 = 3;
-/// A response line of AUTHENTICATE: base64 of the longest name and password.
-const RESPONSE_BYTES_MAX: usize = 8 * 1024;
+/// A response line of AUTHENTICATE: base64 of the longest name, twice, and password that an account can have.
+const RESPONSE_BYTES_MAX: usize = 3 * 1024;
 
 impl Session {
     /// STARTTLS: what the client sent ahead of the handshake is thrown away (RFC 9051 6.2.1, RFC 7457 2.2).
@@ -64,7 +64,12 @@ impl Session {
     async fn response(&mut self, challenge: &[u8]) -> Result<Secret, Failure> {
         let challenge = base64::encode(challenge);
         send(&mut self.wire, |out| reply::go_ahead(out, &challenge)).await?;
-        match self.wire.line(RESPONSE_BYTES_MAX, LOGIN_WAIT).await {
+        let wait = self.login_wait()?;
+        // The response and what is decoded of it.
+        if !self.held.resize(2 * RESPONSE_BYTES_MAX) {
+            return Err(End::Wire(WireError::NoMemory).into());
+        }
+        match self.wire.line(RESPONSE_BYTES_MAX, wait).await {
             Ok(line) if line.text == b"*" => Err(Failure::Bad("as you wish")),
             Ok(line) => Ok(Secret::new(line.text)),
             Err(WireError::LineTooLong) => Err(Failure::Bad("the response is too long")),
@@ -77,6 +82,7 @@ impl Session {
         match self.context.accounts.login(name, password, peer).await {
             Ok(login) => {
                 self.wire.end_with(Some(login.ended));
+                self.wire.set_stranger(false);
                 self.state = State::Authenticated(User { account: login.id, condstore: false });
                 let list = capability::list(&self.state, &self.wire);
                 self.ok(tag, Some(&Code::Capability(&list)), "logged in").await

@@ -3,8 +3,9 @@
 
 use super::failure::End;
 use super::grammar::limits::{COMMAND_BYTES_MAX, STRANGER_BYTES_MAX, TAG_BYTES_MAX};
-use super::grammar::{Assembler, Command, Rejected, Step, Tag, reply};
-use super::session::{AUTOLOGOUT, LOGIN_WAIT, Session, State};
+use super::grammar::{Assembler, Command, CommandBody, Rejected, Step, Tag, reply};
+use super::session::{AUTOLOGOUT, Session, State};
+use crate::base::Secret;
 use crate::net::{Wire, WireError};
 use std::time::Duration;
 
@@ -14,6 +15,11 @@ const NEXT_OCTETS: Duration = Duration::from_secs(5 * 60);
 pub(super) const OCTETS_PER_S_MIN: u64 = 512;
 /// A parsed command takes at most about so many times its octets.
 const PARSED_FACTOR: usize = 4;
+/// Before login: no command there has many small parts.
+const STRANGER_PARSED_FACTOR: usize = 2;
+
+/// The command whose line may be longer than a stranger's otherwise, and what follows its name (RFC 2971 section 4).
+const ID_WORD: &[u8] = b"ID (";
 
 /// What came.
 pub(super) enum Input {
@@ -27,30 +33,43 @@ pub(super) enum Input {
 pub(super) async fn command(session: &mut Session) -> Result<Input, End> {
     let started = session.wire.clock().monotonic();
     // A stranger has so long for a whole command, however it trickles in; a user only waits for its first octets.
-    let (bytes_max, wait, stranger_until) = match session.state {
-        State::NotAuthenticated { .. } => (STRANGER_BYTES_MAX, LOGIN_WAIT, Some(started.saturating_add(LOGIN_WAIT))),
-        State::Authenticated(_) | State::Selected(..) => (COMMAND_BYTES_MAX, AUTOLOGOUT, None),
+    let stranger_until = match session.state {
+        State::NotAuthenticated { .. } => Some(started.saturating_add(session.login_wait()?)),
+        State::Authenticated(_) | State::Selected(..) => None,
+    };
+    let (bytes_max, factor, wait) = match stranger_until {
+        Some(until) => (STRANGER_BYTES_MAX, STRANGER_PARSED_FACTOR, until.saturating_sub(started)),
+        None => (COMMAND_BYTES_MAX, PARSED_FACTOR, AUTOLOGOUT),
     };
     let until = |wire: &Wire| stranger_until.unwrap_or_else(|| wire.clock().monotonic().saturating_add(NEXT_OCTETS));
     let mut assembler = Assembler::new(bytes_max);
     hold(session, 0)?;
     session.wire.octets(wait).await.map_err(End::Wire)?;
-    let tag_until = until(&session.wire);
-    let mut tag = tag(&mut session.wire, tag_until).await?;
+    let start_until = until(&session.wire);
+    let mut start = Some(start(&mut session.wire, start_until).await?);
     loop {
         let limit = left(&session.wire, until(&session.wire))?;
         let line = match session.wire.line(assembler.line_bytes_max(), limit).await {
-            Ok(line) => line.text,
-            Err(WireError::LineTooLong) => {
-                let mut rejected = assembler.line_too_long();
-                rejected.tag = rejected.tag.or(tag);
-                return Ok(Input::Rejected(rejected));
-            }
+            Ok(line) => Some(Secret::new(line.text)), // it may hold a password
+            Err(WireError::LineTooLong) => None,
             Err(error) => return Err(End::Wire(error)),
         };
-        let bytes = assembler.bytes_held().saturating_add(line.len());
-        hold(session, bytes.saturating_mul(PARSED_FACTOR))?;
-        match assembler.line(&line) {
+        let octets = line.as_ref().map(Secret::expose).unwrap_or_default();
+        let bytes = assembler.bytes_held().saturating_add(octets.len());
+        hold(session, bytes.saturating_mul(factor))?;
+        let step = match &line {
+            Some(line) => assembler.line(line.expose()),
+            None => match start.take() {
+                Some(Start { tag: Some(tag), is_id: true }) if stranger_until.is_some() => {
+                    // What a client says of itself is forgotten in any case.
+                    Step::Command(Box::new(Command { tag, body: CommandBody::Id(Vec::new()) }))
+                }
+                start => assembler.line_too_long(start.and_then(|start| start.tag), session.wire.long_line_end()),
+            },
+        };
+        start = None;
+        drop(line);
+        match step {
             Step::Command(command) => return Ok(Input::Command(command)),
             Step::Rejected(rejected) => return Ok(Input::Rejected(rejected)),
             Step::End(text) => return Err(End::Bye(None, text)),
@@ -59,7 +78,7 @@ pub(super) async fn command(session: &mut Session) -> Result<Input, End> {
                 discard(&mut session.wire, octets, until).await?;
             }
             Step::Literal { octets, waits } => {
-                hold(session, bytes.saturating_add(octets).saturating_mul(PARSED_FACTOR))?;
+                hold(session, bytes.saturating_add(octets).saturating_mul(factor))?;
                 if waits {
                     let mut out = Vec::new();
                     reply::go_ahead(&mut out, "go ahead");
@@ -68,19 +87,26 @@ pub(super) async fn command(session: &mut Session) -> Result<Input, End> {
                 literal(&mut session.wire, &mut assembler, until).await?;
             }
         }
-        tag = None;
     }
 }
 
-/// The tag at the start of a line yet to be read: of a line too long nothing else is left, and the client waits for it.
-async fn tag(wire: &mut Wire, until: Duration) -> Result<Option<Tag>, End> {
+/// How a command begins.
+struct Start {
+    tag: Option<Tag>,
+    is_id: bool,
+}
+
+/// The start of a line yet to be read: of a line too long nothing else is left, and the client waits for its tag.
+async fn start(wire: &mut Wire, until: Duration) -> Result<Start, End> {
     loop {
-        let start = wire.buffered();
-        if let Some(end) = start.iter().position(|octet| matches!(octet, b' ' | b'\n')) {
-            return Ok(start.get(..end).and_then(Tag::parse));
-        }
-        if start.len() > TAG_BYTES_MAX {
-            return Ok(None);
+        let here = wire.buffered();
+        let line = memchr::memchr(b'\n', here).and_then(|end| here.get(..end));
+        if line.is_some() || here.len() > TAG_BYTES_MAX + ID_WORD.len() {
+            let mut words = line.unwrap_or(here).splitn(2, |octet| *octet == b' ');
+            let tag = words.next().and_then(Tag::parse);
+            let command = words.next().and_then(|rest| rest.get(..ID_WORD.len()));
+            let is_id = line.is_none() && command.is_some_and(|word| word.eq_ignore_ascii_case(ID_WORD));
+            return Ok(Start { tag, is_id });
         }
         let limit = left(wire, until)?;
         wire.read_more(limit).await.map_err(End::Wire)?;

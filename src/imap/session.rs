@@ -18,8 +18,10 @@ use std::time::Duration;
 const REFUSED_IN_A_ROW_MAX: u8 = 25;
 /// RFC 3501 5.4: at least 30 minutes. IDLE is to be renewed every 29 (RFC 2177).
 pub(super) const AUTOLOGOUT: Duration = Duration::from_secs(30 * 60);
-/// Before login.
+/// Before login, for a command.
 pub(super) const LOGIN_WAIT: Duration = Duration::from_secs(3 * 60);
+/// Before login in all, whatever the client says meanwhile.
+const STRANGER_TIME: Duration = Duration::from_secs(10 * 60);
 
 /// What every session of a server shares; cheap to clone.
 #[derive(Clone, Debug)]
@@ -37,10 +39,12 @@ pub struct Context {
 }
 
 /// Serves one connection to its end; on a port with implicit TLS the handshake is done already.
-pub fn serve(wire: Wire, context: Context) -> impl Future<Output = ()> + Send {
+pub fn serve(mut wire: Wire, context: Context) -> impl Future<Output = ()> + Send {
     // Made outside of the future, which would else hold it twice.
+    wire.set_stranger(true);
     let mut session = Session {
         held: Grant::none(wire.budget()),
+        stranger_until: wire.clock().monotonic().saturating_add(STRANGER_TIME),
         wire,
         context,
         state: State::NotAuthenticated { failures: 0 },
@@ -67,6 +71,8 @@ pub(super) struct Session {
     /// The memory of the command being done.
     pub(super) held: Grant,
     refused_in_a_row: u8,
+    /// When a session without a login ends (monotonic).
+    stranger_until: Duration,
 }
 
 /// RFC 3501 section 3; logging out is the session's end.
@@ -236,6 +242,14 @@ impl Session {
         match self.state {
             State::NotAuthenticated { .. } | State::Authenticated(_) => Ok(()),
             State::Selected(..) => self.opened()?.sync(Expunges::Tell).await,
+        }
+    }
+
+    /// How long somebody who has not logged in yet may take for what comes next.
+    pub(super) fn login_wait(&self) -> Result<Duration, End> {
+        match self.stranger_until.checked_sub(self.wire.clock().monotonic()) {
+            Some(left) if !left.is_zero() => Ok(left.min(LOGIN_WAIT)),
+            _ => Err(End::Bye(None, "too long without a login")),
         }
     }
 

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// RFC 1939 section 3: the autologout timer runs at least ten minutes.
 const IDLE: Duration = Duration::from_secs(10 * 60);
+/// Before login in all, whatever the client says meanwhile.
+const STRANGER_TIME: Duration = Duration::from_secs(15 * 60);
 /// Failed logins on one connection; the last one ends it.
 const FAILED_LOGINS_MAX: u8 = 3;
 /// Lines that are no command, or none for the state, on one connection; the last one ends it.
@@ -60,10 +62,16 @@ impl Faults {
     }
 }
 
-/// The next command; lines that are none are answered here. `None` after too many of them: the session ends.
-pub(super) async fn command(wire: &mut Wire, faults: &mut Faults) -> Result<Option<Command>, WireError> {
+/// The next command, which comes before `until` (monotonic); lines that are none are answered here. `None` after too many of
+/// them: the session ends.
+pub(super) async fn command(
+    wire: &mut Wire,
+    faults: &mut Faults,
+    until: Duration,
+) -> Result<Option<Command>, WireError> {
     loop {
-        let is_last = match wire.line(LINE_BYTES_MAX, IDLE).await {
+        let wait = patience(wire, until)?;
+        let is_last = match wire.line(LINE_BYTES_MAX, wait).await {
             Ok(line) => {
                 let parsed = Command::parse(&line.text);
                 drop(Secret::new(line.text)); // it may hold a password
@@ -80,6 +88,12 @@ pub(super) async fn command(wire: &mut Wire, faults: &mut Faults) -> Result<Opti
             return Ok(None);
         }
     }
+}
+
+/// How long a client may take for its next line.
+fn patience(wire: &Wire, until: Duration) -> Result<Duration, WireError> {
+    let left = until.checked_sub(wire.clock().monotonic()).ok_or(WireError::TimedOut)?;
+    Ok(left.min(IDLE))
 }
 
 /// What a client can do before and after it has logged in (RFC 2449 section 5).
@@ -126,7 +140,9 @@ fn takes_passwords(wire: &Wire) -> bool {
 async fn authorization(wire: &mut Wire, context: &Context, faults: &mut Faults) -> Result<Option<Maildrop>, WireError> {
     let mut user: Option<Vec<u8>> = None;
     let mut failures = 0;
-    while let Some(command) = command(wire, faults).await? {
+    let until = wire.clock().monotonic().saturating_add(STRANGER_TIME);
+    wire.set_stranger(true);
+    while let Some(command) = command(wire, faults, until).await? {
         let credentials = match command {
             Command::User(_) | Command::Pass(_) | Command::Auth(Some(_)) if !takes_passwords(wire) => {
                 wire.put(b"-ERR [AUTH] passwords are taken under TLS only: use STLS, or port 995\r\n");
@@ -153,7 +169,7 @@ async fn authorization(wire: &mut Wire, context: &Context, faults: &mut Faults) 
             }
             Command::Auth(Some((name, initial))) => {
                 user = None;
-                match Box::pin(authenticate(wire, &name, initial)).await? {
+                match Box::pin(authenticate(wire, &name, initial, until)).await? {
                     Ok(credentials) => credentials,
                     Err(words) => {
                         if faults.answer(wire, words) {
@@ -242,6 +258,7 @@ async fn log_in(wire: &mut Wire, context: &Context, credentials: Credentials) ->
     };
     match transaction::open(&context.store, login.id, wire.budget()).await {
         Ok(maildrop) => {
+            wire.set_stranger(false);
             wire.end_with(Some(login.ended));
             wire.put(format!("+OK {} messages ({} octets)\r\n", maildrop.count(), maildrop.octets()).as_bytes());
             Ok(maildrop)
@@ -267,6 +284,7 @@ async fn authenticate(
     wire: &mut Wire,
     mechanism: &[u8],
     initial: Option<Secret>,
+    until: Duration,
 ) -> Result<Result<Credentials, &'static str>, WireError> {
     const MALFORMED: &str = "the response is malformed";
     let Some(mechanism) = Mechanism::parse(mechanism) else {
@@ -281,7 +299,8 @@ async fn authenticate(
             Some(initial) => initial,
             None => {
                 wire.put(format!("+ {}\r\n", base64::encode(exchange.challenge())).as_bytes());
-                match wire.line(RESPONSE_BYTES_MAX, IDLE).await {
+                let wait = patience(wire, until)?;
+                match wire.line(RESPONSE_BYTES_MAX, wait).await {
                     Ok(line) => Secret::new(line.text),
                     Err(WireError::LineTooLong) => return Ok(Err("the response is too long")),
                     Err(error) => return Err(error),

@@ -11,6 +11,7 @@ use crate::store::{
     AccountId, BodyReader, Mailbox, MailboxId, Message, Refusal, STEP_MESSAGES_MAX, Store, Uid, UidSet,
 };
 use std::fmt::Write;
+use std::time::Duration;
 
 /// What a maildrop is of.
 const INBOX: &str = "INBOX";
@@ -98,7 +99,7 @@ pub(super) async fn serve(
     mut maildrop: Maildrop,
     faults: &mut Faults,
 ) -> Result<(), WireError> {
-    while let Some(command) = command(wire, faults).await? {
+    while let Some(command) = command(wire, faults, Duration::MAX).await? {
         match command {
             Command::Stat => wire.put(format!("+OK {} {}\r\n", maildrop.count(), maildrop.octets()).as_bytes()),
             Command::List(None) => Box::pin(list(wire, store, &maildrop)).await?,

@@ -7,6 +7,12 @@ use super::limits::{DISCARD_BYTES_MAX, LITERAL_BYTES_MAX, LITERALS_MAX};
 use super::parse;
 use super::reply::{Code, Condition};
 use super::tag::Tag;
+use crate::base::wipe;
+
+/// More than is thrown away.
+const FAR_TOO_LONG: &str = "a literal is far too long";
+/// What usually follows a literal on its line.
+const LINE_AFTER_LITERAL_BYTES: usize = 64;
 
 /// What the session does next.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +57,8 @@ impl Rejected {
     }
 }
 
-/// A command on its way. Holds no more than the bound it was made with. No Debug: a password may be on its way.
+/// A command on its way. Holds no more than the bound it was made with. No Debug: a password may be on its way, and what was
+/// held is wiped.
 pub struct Assembler {
     bytes_max: usize,
     bytes: Vec<u8>,
@@ -91,7 +98,7 @@ impl Assembler {
             return self.discard(text);
         }
         let fits = text.len() <= self.line_bytes_max();
-        self.bytes.extend_from_slice(text);
+        self.keep(text);
         if !fits {
             return self.reject(too_long(), text);
         }
@@ -105,20 +112,44 @@ impl Assembler {
         }
     }
 
-    /// The line was longer than [`Assembler::line_bytes_max`] and was thrown away: what to tell the client.
-    pub fn line_too_long(&mut self) -> Rejected {
-        let reason = too_long();
-        let rejected = self.rejected.take().unwrap_or_else(|| self.rejected(reason));
-        self.reset();
-        rejected
+    /// A line longer than [`Assembler::line_bytes_max`] was thrown away; `tag` is its first word, `end` its last octets. A
+    /// literal that it announces must not be taken for commands.
+    pub fn line_too_long(&mut self, tag: Option<Tag>, end: &[u8]) -> Step {
+        if self.rejected.is_none() {
+            let tag = if self.bytes.is_empty() { tag } else { None };
+            let rejected = self.rejected(too_long());
+            self.rejected = Some(Rejected { tag: rejected.tag.or(tag), ..rejected });
+            self.forget();
+        }
+        if end.strip_suffix(b"+}").is_some_and(|digits| digits.iter().all(u8::is_ascii_digit)) {
+            return Step::End(FAR_TOO_LONG);
+        }
+        self.discard(end)
     }
 
     /// Takes octets of the announced literal, and says how many of `octets` belonged to it.
     pub fn literal(&mut self, octets: &[u8]) -> usize {
         let count = octets.len().min(self.missing);
-        self.bytes.extend(octets.iter().take(count));
+        self.keep(octets.get(..count).unwrap_or_default());
         self.missing = self.missing.saturating_sub(count);
         count
+    }
+
+    /// Takes octets in; where that needs a larger buffer, the old one is wiped.
+    fn keep(&mut self, octets: &[u8]) {
+        let needed = self.bytes.len().saturating_add(octets.len());
+        if needed > self.bytes.capacity() {
+            let mut larger = Vec::with_capacity(needed);
+            larger.extend_from_slice(&self.bytes);
+            self.forget();
+            self.bytes = larger;
+        }
+        self.bytes.extend_from_slice(octets);
+    }
+
+    fn forget(&mut self) {
+        wipe(&mut self.bytes);
+        self.bytes = Vec::new();
     }
 
     fn announced(&mut self, head: LiteralHead, line: &[u8]) -> Step {
@@ -134,13 +165,19 @@ impl Assembler {
         }
         self.literals += 1;
         self.missing = octets;
-        self.bytes.extend_from_slice(b"\r\n");
+        self.keep(b"\r\n");
+        // Room for all of it at once, and for the line after it.
+        let room = octets.saturating_add(LINE_AFTER_LITERAL_BYTES).min(self.line_bytes_max());
+        let mut larger = Vec::with_capacity(self.bytes.len().saturating_add(room));
+        larger.extend_from_slice(&self.bytes);
+        self.forget();
+        self.bytes = larger;
         Step::Literal { octets, waits: head.waits }
     }
 
     fn reject(&mut self, reason: Reason, line: &[u8]) -> Step {
         self.rejected = Some(self.rejected(reason));
-        self.bytes = Vec::new();
+        self.forget();
         self.discard(line)
     }
 
@@ -149,7 +186,7 @@ impl Assembler {
         if let Some(LiteralHead { octets, waits: false, .. }) = literal_at_end(line) {
             self.discarded = self.discarded.saturating_add(octets);
             if self.discarded > DISCARD_BYTES_MAX {
-                return Step::End("a literal is far too long");
+                return Step::End(FAR_TOO_LONG);
             }
             return Step::Discard { octets };
         }
@@ -165,6 +202,12 @@ impl Assembler {
 
     fn reset(&mut self) {
         *self = Self::new(self.bytes_max);
+    }
+}
+
+impl Drop for Assembler {
+    fn drop(&mut self) {
+        wipe(&mut self.bytes);
     }
 }
 
@@ -319,14 +362,38 @@ mod tests {
     #[test]
     fn a_line_too_long_gets_its_tag_if_that_was_seen() {
         let mut assembler = Assembler::new(COMMAND_BYTES_MAX);
-        assert_eq!(assembler.line_too_long().tag, None);
+        let too_long = |assembler: &mut Assembler, tag| match assembler.line_too_long(tag, b"xyz") {
+            Step::Rejected(rejected) => rejected,
+            step => panic!("{step:?}"),
+        };
+        assert_eq!(too_long(&mut assembler, None).tag, None);
+        assert_eq!(too_long(&mut assembler, Tag::parse(b"b")).tag, Tag::parse(b"b"));
         assert!(matches!(assembler.line(b"a LOGIN {5+}"), Step::Literal { .. }));
         assembler.literal(b"alice");
-        let rejected = assembler.line_too_long();
+        let rejected = too_long(&mut assembler, Tag::parse(b"x"));
         assert_eq!(rejected.tag.as_ref().map(Tag::as_str), Some("a"));
         let mut out = Vec::new();
         rejected.put(&mut out);
         assert_eq!(out, b"a BAD [TOOBIG] the command is too long\r\n");
+    }
+
+    #[test]
+    fn the_literal_after_a_line_too_long_is_thrown_away_with_it() {
+        let mut assembler = Assembler::new(COMMAND_BYTES_MAX);
+        for (end, expected, why) in [
+            (&b"xx {5+}"[..], Step::Discard { octets: 5 }, "sent without waiting"),
+            (b"xx ~{7+}", Step::Discard { octets: 7 }, "binary"),
+            (b"{2000000+}", Step::End("a literal is far too long"), "more than we throw away"),
+            (b"00000000000000000000000000005+}", Step::End("a literal is far too long"), "no end of digits"),
+        ] {
+            assert_eq!(assembler.line_too_long(Tag::parse(b"a"), end), expected, "{why}");
+            if let Step::Discard { .. } = expected {
+                let step = assembler.line_too_long(None, b"still too long");
+                assert!(matches!(step, Step::Rejected(rejected) if rejected.tag == Tag::parse(b"a")), "{why}");
+            }
+            assembler = Assembler::new(COMMAND_BYTES_MAX);
+        }
+        assert!(matches!(assembler.line_too_long(None, b"{5}"), Step::Rejected(_)), "it waits, and is not asked");
     }
 
     proptest! {

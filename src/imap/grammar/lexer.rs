@@ -250,7 +250,14 @@ impl<'a> Cursor<'a> {
     /// `quoted`. UTF-8 is accepted in it (RFC 6855 3, and clients that never asked); other 8-bit is not.
     fn quoted(&mut self) -> Parsed<Vec<u8>> {
         self.expect(b'"', "expected a quoted string")?;
-        let mut text = Vec::new();
+        // At once as large as it becomes: it may be a password, which growing would leave behind in pieces.
+        let mut escaped = false;
+        let ends = |octet: u8| {
+            let is_end = octet == b'"' && !escaped;
+            escaped = octet == b'\\' && !escaped;
+            is_end
+        };
+        let mut text = Vec::with_capacity(self.rest.iter().copied().position(ends).unwrap_or_default());
         loop {
             text.extend_from_slice(self.take_while(|octet| !matches!(octet, b'"' | b'\\' | b'\r' | b'\n' | 0)));
             match self.rest.split_first() {

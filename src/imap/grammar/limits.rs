@@ -55,5 +55,6 @@ pub const QUOTED_BYTES_MAX: usize = 1_000;
 const _: () = assert!(LITERAL_BYTES_MAX <= COMMAND_BYTES_MAX);
 const _: () = assert!((LITERAL_BYTES_MAX as u64) < DISCARD_BYTES_MAX);
 
-/// A command before login: room for the longest name, password and ID, no more for strangers.
-pub const STRANGER_BYTES_MAX: usize = 40 * 1024;
+/// A command before login, its literals included: room for the longest name and password that an account can have, in any
+/// of their forms. Of an ID that is longer nothing is kept.
+pub const STRANGER_BYTES_MAX: usize = 3 * 1024;
