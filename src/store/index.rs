@@ -243,6 +243,9 @@ pub(crate) type Each<'a> = dyn FnMut(&[u8], &[u8]) -> Result<bool, IndexError> +
 /// Takes a value that was looked at where it lies.
 pub(crate) type Look<'a> = dyn FnMut(&[u8]) -> Result<(), IndexError> + 'a;
 
+/// As [`Each`], with nothing in place of a damaged row's value.
+pub(crate) type EachWhole<'a> = dyn FnMut(&[u8], Option<&[u8]>) -> Result<bool, IndexError> + 'a;
+
 /// Reading, in either kind of transaction.
 pub(crate) trait Read {
     /// Calls `look` for the value of a key, if there is one.
@@ -277,6 +280,20 @@ pub(crate) trait Read {
 pub(crate) struct Rx {
     table: ReadOnlyTable<Bytes, Bytes>,
     rows: u64,
+}
+
+impl Rx {
+    /// As [`Read::scan`], ascending, past damaged rows: one of them is no reason to be silent about the others.
+    pub(crate) fn scan_whole(
+        &mut self,
+        table: T,
+        from: &[u8],
+        to: &[u8],
+        each: &mut EachWhole<'_>,
+    ) -> Result<(), IndexError> {
+        self.rows += scan_whole(&self.table, table, (from, to), true, each)?;
+        Ok(())
+    }
 }
 
 impl Read for Rx {
@@ -393,6 +410,18 @@ fn scan(
     ascending: bool,
     each: &mut Each<'_>,
 ) -> Result<u64, IndexError> {
+    scan_whole(rows, table, (from, to), ascending, &mut |key, value| {
+        each(key, value.ok_or(IndexError::Damaged(table))?)
+    })
+}
+
+fn scan_whole(
+    rows: &impl ReadableTable<Bytes, Bytes>,
+    table: T,
+    (from, to): (&[u8], &[u8]),
+    ascending: bool,
+    each: &mut EachWhole<'_>,
+) -> Result<u64, IndexError> {
     let mut count = 0;
     if from > to {
         return Ok(count);
@@ -408,7 +437,7 @@ fn scan(
         let (key, value) = row?;
         count += 1;
         let key = table.key_of(key.value()).ok_or(IndexError::Damaged(table))?;
-        if !each(&key, checked(table, &key, value.value())?)? {
+        if !each(&key, checked(table, &key, value.value()).ok())? {
             break;
         }
     }

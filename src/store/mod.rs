@@ -26,6 +26,7 @@ mod segment;
 pub mod sim;
 mod spans;
 mod stats;
+mod steps;
 mod types;
 mod watch;
 mod writer;
@@ -34,6 +35,7 @@ pub use body::{Body, BodyWriter};
 pub use disk::{Disk, DiskFile, Lock, RealDisk};
 pub use reader::BodyReader;
 pub use stats::Stats;
+pub use steps::MessageStep;
 pub use types::*;
 pub use watch::{AccountWatch, Watch};
 

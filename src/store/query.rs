@@ -9,7 +9,7 @@ use super::{Refusal, Shared};
 use std::sync::Arc;
 
 /// Summaries in one answer.
-const SUMMARY_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const SUMMARY_BYTES_MAX: usize = 64 * 1024;
 /// Messages in one answer, whatever was asked.
 const ROWS_MAX: usize = 10_000;
 
@@ -331,8 +331,14 @@ pub(crate) fn changes(rx: &mut impl Read, mailbox: &Mailbox, since: ModSeq, max:
     })?;
     for (modseq, uid) in uids {
         if modseq <= changes.upto {
-            let row = rows::entry(rx, id, uid)?.ok_or(IndexError::Damaged(T::ModSeqs))?;
-            changes.changed.push(row.entry);
+            match rows::entry(rx, id, uid) {
+                Ok(Some(row)) => changes.changed.push(row.entry),
+                // Nothing can be told of it, but of all others.
+                Ok(None) | Err(IndexError::Damaged(_)) => {
+                    log::error!("the row of a message is damaged mailbox={} uid={}", id.0, uid.0);
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(changes)

@@ -26,7 +26,8 @@ impl Files {
         Self { disk, open: Mutex::new(Vec::new()) }
     }
 
-    fn get(&self, number: u64) -> io::Result<Arc<dyn DiskFile>> {
+    /// The segment's file.
+    pub(crate) fn get(&self, number: u64) -> io::Result<Arc<dyn DiskFile>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = open.iter().position(|(n, _)| *n == number) {
             let found = open.remove(at);
