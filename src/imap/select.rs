@@ -5,7 +5,7 @@ use super::grammar::{Code, Condition, MailboxName, Tag, reply};
 use super::session::{Selected, Session, State, send};
 use super::sync::{claim, put_keywords};
 use super::view::{NoRoom, View};
-use crate::store::{Mailbox, Uid, UidSet};
+use crate::store::{Mailbox, MailboxId, Uid, UidSet};
 
 impl Session {
     /// SELECT and EXAMINE.
@@ -27,7 +27,7 @@ impl Session {
         let store = &self.context.store;
         let mailbox = store.mailbox_by_name(account, name.as_str()).await?;
         let mailbox = mailbox.ok_or(crate::store::Refusal::NotFound)?;
-        let selected = self.open(&mailbox, read_only).await?;
+        let (mailbox, selected) = self.open(mailbox.id, read_only).await?;
         let user = self.user()?;
         user.condstore |= condstore;
         let user = *user;
@@ -38,24 +38,22 @@ impl Session {
     }
 
     /// Reads the mailbox's UIDs into a view, within the budget.
-    async fn open(&mut self, mailbox: &Mailbox, read_only: bool) -> Result<Selected, Failure> {
+    async fn open(&mut self, id: MailboxId, read_only: bool) -> Result<(Mailbox, Selected), Failure> {
         let no_room = |NoRoom: NoRoom| Failure::from(crate::store::Refusal::NoMemory);
         let store = &self.context.store;
-        // Before the UIDs are read, so that no change falls between.
-        let watch = store.watch(mailbox.id);
+        // Before the row and the UIDs are read, so that no change falls between, nor what another session claims.
+        let watch = store.watch(id);
+        let mailbox = store.mailbox(id).await?.ok_or(crate::store::Refusal::NotFound)?;
         let room = View::bytes_max(mailbox.exists, mailbox.uid_next);
         let Some(room) = self.wire.budget().take(room) else {
             return Err(no_room(NoRoom));
         };
         let (uids, modseq) = store.uids(mailbox.id).await?;
         drop(room);
-        let mut view = View::new(mailbox.id, uids, modseq, self.wire.budget()).map_err(no_room)?;
-        view.claim_recent(mailbox.recent_from);
-        let selected = Selected { view, keywords: mailbox.keywords.clone(), read_only, watch };
-        if !read_only {
-            claim(store, &selected).await;
-        }
-        Ok(selected)
+        let view = View::new(id, uids, modseq, self.wire.budget()).map_err(no_room)?;
+        let mut selected = Selected { view, keywords: mailbox.keywords.clone(), read_only, watch };
+        claim(store, &mut selected, mailbox.recent_from).await;
+        Ok((mailbox, selected))
     }
 
     /// RFC 3501 6.3.1: what a client is told of the mailbox it enters.

@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::grammar::{Code, Condition, reply, write};
 use super::session::{Opened, Selected, send};
 use crate::net::Wire;
-use crate::store::{Changes, Entry, Flags, Refusal, Store, UidSet};
+use crate::store::{Changes, Entry, Flags, Refusal, Store, Uid, UidSet};
 
 /// Changes read at once.
 const CHANGES_MAX: usize = 500;
@@ -87,16 +87,13 @@ impl Opened<'_> {
         view.add(fresh)?;
         let mailbox = self.store.mailbox(view.mailbox).await.map_err(lost)?.ok_or_else(gone)?;
         let first = fresh.first().map_or(mailbox.uid_next, |first| first.max(mailbox.recent_from));
-        view.claim_recent(first);
-        let (exists, recent) = (view.exists(), view.recent());
+        claim(self.store, self.selected, first).await;
+        let (exists, recent) = (self.selected.view.exists(), self.selected.view.recent());
         send(self.wire, |out| {
             reply::exists(out, exists);
             reply::recent(out, recent);
         })
         .await?;
-        if !self.selected.read_only {
-            claim(self.store, self.selected).await;
-        }
         Ok(())
     }
 
@@ -164,11 +161,19 @@ pub(super) async fn put_keywords(wire: &mut Wire, selected: &Selected) -> Result
     Ok(())
 }
 
-/// The next session sees these messages no longer as \Recent. If it cannot be noted it does: harmless.
-pub(super) async fn claim(store: &Store, selected: &Selected) {
-    if let Some(next) = selected.view.last_uid().and_then(|last| last.0.checked_add(1)) {
-        drop(store.recent_shown(selected.view.mailbox, crate::store::Uid(next)).await);
+/// Messages from `first` on are \Recent to this session, unless another has claimed them; the next one sees them no longer
+/// so. EXAMINE leaves them to it. If that cannot be noted they are \Recent once more: harmless.
+pub(super) async fn claim(store: &Store, selected: &mut Selected, first: Uid) {
+    let Some(next) = selected.view.last_uid().and_then(|last| last.0.checked_add(1)).map(Uid) else {
+        return;
+    };
+    if selected.read_only {
+        selected.view.claim_recent(first.max(selected.watch.recent_from()));
+        return;
     }
+    let unclaimed = selected.watch.claim_recent(next);
+    selected.view.claim_recent(first.max(unclaimed));
+    drop(store.recent_shown(selected.view.mailbox, next).await);
 }
 
 /// The selected mailbox may be deleted by another session.

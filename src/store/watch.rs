@@ -2,11 +2,11 @@
 //! changed. A mailbox or an account that nobody watches costs nothing.
 
 use super::apply::News;
-use super::{AccountId, MailboxId, ModSeq, Shared};
+use super::{AccountId, MailboxId, ModSeq, Shared, Uid};
 use event_listener::Event;
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What is watched, and by how many.
@@ -21,6 +21,8 @@ struct Bell {
     /// A mailbox's modification sequence, or how often an account changed.
     reached: AtomicU64,
     gone: AtomicBool,
+    /// Messages with lower UIDs have been \Recent to somebody who watches.
+    recent_from: AtomicU32,
     event: Event,
 }
 
@@ -117,6 +119,17 @@ impl Watch {
     /// Returns once the mailbox has reached more than `seen`, or is gone.
     pub async fn beyond(&self, seen: ModSeq) {
         self.bell.beyond(seen.0).await;
+    }
+
+    /// Claims what is \Recent below `next` for one session (RFC 3501 2.3.2: it should be one): the answer is the first UID
+    /// that no other session has claimed, as far as those go that watch now.
+    pub fn claim_recent(&self, next: Uid) -> Uid {
+        Uid(self.bell.recent_from.fetch_max(next.0, Ordering::AcqRel))
+    }
+
+    /// As [`Watch::claim_recent`], for a session that claims nothing (EXAMINE).
+    pub fn recent_from(&self) -> Uid {
+        Uid(self.bell.recent_from.load(Ordering::Acquire))
     }
 
     /// Whether the mailbox was deleted while it was watched.

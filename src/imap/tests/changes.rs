@@ -204,3 +204,29 @@ fn number_after(line: &str, before: &str) -> u64 {
 fn lines_of(octets: &[u8], start: &str) -> bool {
     lines(octets).iter().any(|line| line.starts_with(start))
 }
+
+#[test]
+fn a_message_is_recent_to_one_session_however_many_are_woken() {
+    World::run(|world| async move {
+        let mut writer = world.alice().await;
+        let mut idle = Vec::new();
+        for _ in 0..6 {
+            let mut client = world.inbox().await;
+            client.send(b"i IDLE\r\n").await;
+            client.line().await;
+            idle.push(client);
+        }
+        let mut known = [0; 6];
+        for round in 1..=20 {
+            writer.append("INBOX", SHORT).await;
+            let mut news = 0;
+            for (client, known) in idle.iter_mut().zip(&mut known) {
+                assert_eq!(client.line().await, format!("* {round} EXISTS"));
+                let recent = client.line().await;
+                let recent: u32 = recent.split(' ').nth(1).unwrap().parse().unwrap();
+                news += recent - std::mem::replace(known, recent);
+            }
+            assert_eq!(news, 1, "RFC 3501 2.3.2, round {round}");
+        }
+    });
+}
