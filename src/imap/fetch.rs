@@ -3,13 +3,14 @@
 
 use super::failure::Failure;
 use super::grammar::structure::{put_envelope, put_structure};
-use super::grammar::{Fetch, FetchItem, Numbering, Tag, put_date_time, reply, write};
-use super::sections::{self, Section, Source};
+use super::grammar::{Code, Fetch, FetchItem, Numbering, Tag, put_date_time, reply, write};
+use super::sections::{self, Heads, Section, Source};
 use super::session::{Opened, ok};
 use super::sync::{Expunges, expunge_issued, lost};
 use crate::base::{Budget, Grant};
 use crate::mail::Summary;
 use crate::store::{Entry, FlagChange, FlagNames, Flags, Message, ModSeq, Refusal, UidRange, UidSet};
+use std::collections::VecDeque;
 
 /// Messages of one step: a read of the index, and one change of flags where \Seen is set.
 const STEP_MESSAGES: usize = 250;
@@ -32,6 +33,19 @@ struct Plan {
     sets_seen: bool,
     needs_row: bool,
     needs_summary: bool,
+    reads: Reads,
+}
+
+/// What a plan reads of messages' octets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reads {
+    Nothing,
+    /// Only headers: the first octets, of messages of any size.
+    Headers,
+    /// Bodies from their beginning: the first octets are all only of small messages.
+    Small,
+    /// Anything else.
+    Elsewhere,
 }
 
 /// How it went.
@@ -39,6 +53,8 @@ struct Plan {
 struct Tally {
     answered: u32,
     failed: Option<Failure>,
+    /// Messages whose rows cannot be read.
+    damaged: u32,
 }
 
 /// A message with its row, if the plan needs it.
@@ -69,6 +85,9 @@ impl Opened<'_> {
         }
         match tally.failed {
             Some(failure) => Err(failure),
+            None if tally.damaged > 0 => {
+                Err(Failure::No(Some(Code::Corruption), "some messages cannot be read, these are the others"))
+            }
             None if numbering == Numbering::Sequence && changed_since.is_none() && tally.answered < asked => {
                 Err(expunge_issued())
             }
@@ -100,35 +119,38 @@ impl Opened<'_> {
     async fn fetch_set(&mut self, plan: &Plan, uids: UidSet, tally: &mut Tally) -> Result<(), Failure> {
         let mut rest = uids;
         while let Some(first) = rest.first() {
-            let (room, messages_max) = room(self.wire.budget(), plan)?;
-            let mut step = self.step(plan, &rest, messages_max).await?;
-            let Some(last) = step.last().map(|found| found.entry.uid) else {
+            let (mut room, messages_max) = room(self.wire.budget(), plan)?;
+            let mailbox = self.selected.view.mailbox;
+            let step = self.store.message_step(mailbox, &rest, messages_max, plan.needs_row).await.map_err(lost)?;
+            let Some(last) = step.last else {
                 return Ok(());
             };
             rest.remove_range(UidRange { first, last });
+            tally.damaged = tally.damaged.saturating_add(self.selected.view.count_in(&step.damaged));
+            let found = |(entry, message)| Found { entry, message, is_seen_now: false };
+            let mut step: VecDeque<Found> = step.found.into_iter().map(found).collect();
             if plan.sets_seen && !self.selected.read_only {
-                self.set_seen(&mut step).await;
+                self.set_seen(step.make_contiguous()).await;
             }
             let flags = step.iter().fold(Flags::default(), |all, found| all.with(found.entry.flags));
             self.know_keywords(flags).await?;
-            for found in step {
-                self.fetch_one(plan, found, tally).await?;
+            let mut heads = Heads::default();
+            // What has been told is given back: a slow reader of a long answer holds ever less.
+            let mut held: usize = step.iter().map(Found::bytes).sum();
+            while let Some(found) = step.pop_front() {
+                if heads.is_empty() && plan.reads(&found) {
+                    let wanted = std::iter::once(&found).chain(&step).take_while(|found| plan.reads(found));
+                    let wanted = wanted.filter_map(|found| Some((found.entry.uid, found.message.as_ref()?)));
+                    heads = Heads::read(self.store, self.wire.budget(), wanted).await;
+                }
+                let head = heads.take(found.entry.uid);
+                held = held.saturating_sub(found.bytes());
+                self.fetch_one(plan, found, &head, tally).await?;
+                // Smaller than before, so it fits.
+                let _ = room.resize(held.min(room.bytes()));
             }
-            drop(room);
         }
         Ok(())
-    }
-
-    async fn step(&mut self, plan: &Plan, uids: &UidSet, messages_max: usize) -> Result<Vec<Found>, Failure> {
-        let mailbox = self.selected.view.mailbox;
-        if plan.needs_row {
-            let rows = self.store.messages(mailbox, uids, messages_max).await.map_err(lost)?;
-            let found = |(entry, message)| Found { entry, message: Some(message), is_seen_now: false };
-            return Ok(rows.into_iter().map(found).collect());
-        }
-        let entries = self.store.entries(mailbox, uids, messages_max).await.map_err(lost)?;
-        let found = |entry| Found { entry, message: None, is_seen_now: false };
-        Ok(entries.into_iter().map(found).collect())
     }
 
     /// Sets \Seen on a whole step at once. If it cannot be set, reading goes on: a full disk is no reason to hide mail.
@@ -159,7 +181,7 @@ impl Opened<'_> {
     }
 
     /// One message's reply.
-    async fn fetch_one(&mut self, plan: &Plan, found: Found, tally: &mut Tally) -> Result<(), Failure> {
+    async fn fetch_one(&mut self, plan: &Plan, found: Found, head: &[u8], tally: &mut Tally) -> Result<(), Failure> {
         let Some(number) = self.selected.view.number(found.entry.uid) else {
             return Ok(());
         };
@@ -181,7 +203,7 @@ impl Opened<'_> {
         write::number(&mut out, u64::from(number));
         out.extend_from_slice(b" FETCH (");
         self.put_flags(plan, &found, &mut out);
-        let mut source = found.message.as_ref().map(|message| Source::new(self.store, message, summary));
+        let mut source = found.message.as_ref().map(|message| Source::new(self.store, message, summary, head));
         for item in &plan.items {
             match item {
                 FetchItem::Flags | FetchItem::Uid | FetchItem::ModSeq => {}
@@ -260,8 +282,39 @@ impl Plan {
             sets_seen: items.iter().any(FetchItem::sets_seen),
             needs_row: items.iter().any(needs_row),
             needs_summary: items.iter().any(needs_summary),
+            reads: Reads::of(&items),
             items,
         }
+    }
+
+    /// Whether the first octets of this message are worth reading together with others'.
+    fn reads(&self, found: &Found) -> bool {
+        match (self.reads, &found.message) {
+            (Reads::Headers, Some(_)) => true,
+            (Reads::Small, Some(message)) => message.size <= sections::HEAD_OCTETS as u64,
+            (Reads::Nothing | Reads::Elsewhere, _) | (_, None) => false,
+        }
+    }
+}
+
+impl Reads {
+    fn of(items: &[FetchItem]) -> Self {
+        let mut reads = Self::Nothing;
+        for section in items.iter().filter_map(Section::of) {
+            reads = match (reads, section.is_header()) {
+                _ if !section.begins_in_head() => return Self::Elsewhere,
+                (Self::Nothing | Self::Headers, true) => Self::Headers,
+                _ => Self::Small,
+            };
+        }
+        reads
+    }
+}
+
+impl Found {
+    /// Memory that it takes.
+    fn bytes(&self) -> usize {
+        size_of::<Self>().saturating_add(self.message.as_ref().map_or(0, |message| message.summary.capacity()))
     }
 }
 

@@ -4,13 +4,13 @@
 use super::failure::Failure;
 use super::grammar::{Code, Numbering, Search, Tag, write};
 use super::search_plan::{Facts, Finder, Plan, Reading, Refused, Surroundings};
-use super::sections;
+use super::sections::{self, Heads, Octets};
 use super::session::{Opened, ok, send};
 use super::sync::{Expunges, lost};
 use crate::base::Grant;
 use crate::mail::{HeaderText, Summary, TextWalk, charset_names};
 use crate::net::{Wire, WireError};
-use crate::store::{BodyReader, Entry, Message, ModSeq, Refusal, UidRange, UidSet};
+use crate::store::{Entry, Message, ModSeq, Refusal, UidRange, UidSet};
 use smol::future::yield_now;
 
 /// Small rows read at once.
@@ -93,9 +93,11 @@ impl Opened<'_> {
         let (mut rest, held) = self.candidates(plan).await?;
         let mut highest = None;
         while let Some(first) = rest.first() {
-            let entries = self.store.entries(mailbox, &rest, ENTRIES_STEP).await.map_err(lost)?;
-            let Some(last) = entries.last().map(|entry| entry.uid) else { break };
+            // A message whose row is damaged matches nothing; it is logged.
+            let step = self.store.message_step(mailbox, &rest, ENTRIES_STEP, false).await.map_err(lost)?;
+            let Some(last) = step.last else { break };
             rest.remove_range(UidRange { first, last });
+            let entries: Vec<Entry> = step.found.into_iter().map(|(entry, _)| entry).collect();
             let found = self.matching(plan, &entries).await?;
             for entry in entries.iter().filter(|entry| found.contains(entry.uid)) {
                 let number = match numbering {
@@ -153,11 +155,14 @@ impl Opened<'_> {
         }
         while let Some(first) = undecided.first() {
             let mailbox = self.selected.view.mailbox;
-            let messages = self.store.messages(mailbox, &undecided, MESSAGES_STEP).await.map_err(lost)?;
-            let Some(last) = messages.last().map(|(entry, _)| entry.uid) else { break };
+            let step = self.store.message_step(mailbox, &undecided, MESSAGES_STEP, true).await.map_err(lost)?;
+            let Some(last) = step.last else { break };
             undecided.remove_range(UidRange { first, last });
-            for (entry, message) in &messages {
-                if self.is_match(plan, entry, message).await? {
+            let mut heads = Heads::default();
+            for (at, (entry, message)) in step.found.iter().enumerate() {
+                let Some(message) = message else { continue };
+                let behind = step.found.get(at..).unwrap_or_default();
+                if self.is_match(plan, entry, message, &mut heads, behind).await? {
                     found.insert(entry.uid);
                 }
             }
@@ -165,7 +170,15 @@ impl Opened<'_> {
         Ok(found)
     }
 
-    async fn is_match(&mut self, plan: &Plan, entry: &Entry, message: &Message) -> Result<bool, Failure> {
+    /// `step` is the message and those after it, whose first octets are read together with its own.
+    async fn is_match(
+        &mut self,
+        plan: &Plan,
+        entry: &Entry,
+        message: &Message,
+        heads: &mut Heads,
+        step: &[(Entry, Option<Message>)],
+    ) -> Result<bool, Failure> {
         let mut facts = Facts::new(plan, entry, self.selected.view.is_recent(entry.uid));
         facts.message = Some(message);
         if let Some(answer) = plan.decide(&facts) {
@@ -184,9 +197,22 @@ impl Opened<'_> {
         if let Some(answer) = plan.decide(&facts) {
             return Ok(answer);
         }
-        // What was found so far reaches a client that waits long.
-        self.wire.flush().await?;
-        match Box::pin(self.is_match_when_read(plan, facts, message, &summary)).await {
+        if heads.is_empty() {
+            // What was found so far reaches a client that waits long.
+            self.wire.flush().await?;
+            let wanted = step.iter().filter_map(|(entry, message)| {
+                let message = message.as_ref()?;
+                let mut facts = Facts::new(plan, entry, self.selected.view.is_recent(entry.uid));
+                facts.message = Some(message);
+                // Of a larger message the first octets are worth it only when its header is all that is read.
+                let is_worth = message.size <= sections::HEAD_OCTETS as u64 || !plan.reads_bodies();
+                (is_worth && plan.decide(&facts).is_none()).then_some((entry.uid, message))
+            });
+            *heads = Heads::read(self.store, self.wire.budget(), wanted).await;
+        }
+        let head = heads.take(entry.uid);
+        let octets = Octets::new(self.store, message, &head);
+        match Box::pin(self.is_match_when_read(plan, facts, octets, &summary)).await {
             Ok(answer) => Ok(answer),
             // A damaged message is its own trouble alone.
             Err(Stopped::Refused(Refusal::Damaged | Refusal::NotFound)) => Ok(false),
@@ -199,19 +225,18 @@ impl Opened<'_> {
         &mut self,
         plan: &Plan,
         mut facts: Facts<'_>,
-        message: &Message,
+        mut octets: Octets<'_>,
         summary: &Summary,
     ) -> Result<bool, Stopped> {
-        let mut reader = self.store.read(message.blob).await?;
         for reading in [Reading::Header, Reading::Body, Reading::Whole] {
             if !plan.wants(reading, &facts) {
                 continue;
             }
             let mut finder = plan.finder(reading);
             match reading {
-                Reading::Header => read_header(self.wire, &mut reader, summary, &mut finder).await?,
-                Reading::Body => walk(self.wire, &mut reader, TextWalk::new(summary, false), &mut finder).await?,
-                Reading::Whole => walk(self.wire, &mut reader, TextWalk::new(summary, true), &mut finder).await?,
+                Reading::Header => read_header(self.wire, &mut octets, summary, &mut finder).await?,
+                Reading::Body => walk(self.wire, &mut octets, TextWalk::new(summary, false), &mut finder).await?,
+                Reading::Whole => walk(self.wire, &mut octets, TextWalk::new(summary, true), &mut finder).await?,
             }
             facts.know(&finder);
             if let Some(answer) = plan.decide(&facts) {
@@ -225,7 +250,7 @@ impl Opened<'_> {
 
 async fn read_header(
     wire: &mut Wire,
-    reader: &mut BodyReader,
+    reader: &mut Octets<'_>,
     summary: &Summary,
     finder: &mut Finder,
 ) -> Result<(), Stopped> {
@@ -244,7 +269,7 @@ async fn read_header(
 
 async fn walk(
     wire: &mut Wire,
-    reader: &mut BodyReader,
+    reader: &mut Octets<'_>,
     mut walk: TextWalk<'_>,
     finder: &mut Finder,
 ) -> Result<(), Stopped> {

@@ -178,6 +178,11 @@ impl Plan {
         self.texts.iter().zip(&facts.texts).any(|(key, found)| found.is_none() && key.place.reading() == reading)
     }
 
+    /// Whether more than headers is looked through.
+    pub(super) fn reads_bodies(&self) -> bool {
+        self.texts.iter().any(|key| key.place.reading() != Reading::Header)
+    }
+
     /// Looks for what this reading finds.
     pub(super) fn finder(&self, reading: Reading) -> Finder {
         let keys = self.texts.iter().enumerate().filter(|(_, key)| key.place.reading() == reading);

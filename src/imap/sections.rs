@@ -6,7 +6,8 @@ use super::grammar::{FetchItem, Partial, SectionText, write};
 use crate::base::{Budget, Grant};
 use crate::mail::{FieldFilter, FieldNames, Span, Summary, Wanted};
 use crate::net::Wire;
-use crate::store::{BodyReader, Message, Refusal, Store};
+use crate::store::{BodyReader, Message, Refusal, Store, Uid};
+use std::collections::VecDeque;
 
 /// A decoded summary takes at most about so many times its stored octets: a thousand empty parts are the worst.
 const DECODED_FACTOR: usize = 64;
@@ -25,10 +26,114 @@ pub(super) struct Section<'a> {
 
 /// A message to read sections of.
 pub(super) struct Source<'a> {
-    store: &'a Store,
     message: &'a Message,
     summary: Option<&'a Summary>,
+    octets: Octets<'a>,
+}
+
+/// A message's octets: the first may be known already, the others come from the store when they are wanted.
+pub(super) struct Octets<'a> {
+    store: &'a Store,
+    message: &'a Message,
+    head: &'a [u8],
     reader: Option<BodyReader>,
+}
+
+impl<'a> Octets<'a> {
+    /// Of `message`, which begins with `head`.
+    pub(super) fn new(store: &'a Store, message: &'a Message, head: &'a [u8]) -> Self {
+        Self { store, message, head, reader: None }
+    }
+
+    /// The octets from `offset` to the end of what is at hand; empty at the message's end.
+    pub(super) async fn at(&mut self, offset: u64) -> Result<&[u8], Refusal> {
+        let known = usize::try_from(offset).ok().and_then(|offset| self.head.get(offset..));
+        match known {
+            Some(rest) if !rest.is_empty() => Ok(rest),
+            _ if offset >= self.message.size => Ok(&[]),
+            _ => self.reader().await?.at(offset).await,
+        }
+    }
+
+    /// Makes sure that octets up to `end` can be asked for.
+    async fn open(&mut self, end: u64) -> Result<(), Refusal> {
+        if end > self.head.len() as u64 {
+            self.reader().await?;
+        }
+        Ok(())
+    }
+
+    async fn reader(&mut self) -> Result<&mut BodyReader, Refusal> {
+        Ok(match &mut self.reader {
+            Some(reader) => reader,
+            none => none.insert(self.store.read(self.message.blob).await?),
+        })
+    }
+}
+
+/// Octets that are read of every message of a batch.
+pub(super) const HEAD_OCTETS: usize = 8 * 1024;
+/// Octets that a batch has at the most.
+const HEADS_OCTETS: usize = 64 * 1024;
+/// A chunk while it is decoded, the stored one beside it.
+const DECODING_OCTETS: usize = 128 * 1024;
+
+/// The first octets of some messages that are about to be read, fetched in one step: a job for each of a thousand small
+/// messages costs more than what it reads.
+#[derive(Default)]
+pub(super) struct Heads {
+    /// In the order asked for.
+    heads: VecDeque<(Uid, Vec<u8>)>,
+    room: Option<Grant>,
+}
+
+impl Heads {
+    /// Of the first messages among `wanted`, as many as a batch holds; none while memory is scarce, and of those that cannot
+    /// be read: their readers will tell.
+    pub(super) async fn read(store: &Store, budget: &Budget, wanted: impl Iterator<Item = (Uid, &Message)>) -> Self {
+        let Some(mut room) =
+            Some(HEADS_OCTETS + DECODING_OCTETS).filter(|_| budget.is_roomy()).and_then(|octets| budget.take(octets))
+        else {
+            return Self::default();
+        };
+        let (mut uids, mut blobs, mut octets) = (Vec::new(), Vec::new(), 0);
+        for (uid, message) in wanted {
+            octets += HEAD_OCTETS.min(usize::try_from(message.size).unwrap_or(usize::MAX));
+            if octets > HEADS_OCTETS {
+                break;
+            }
+            uids.push(uid);
+            blobs.push(message.blob);
+        }
+        let Ok(heads) = store.heads(blobs, HEAD_OCTETS).await else {
+            return Self::default();
+        };
+        // Smaller than before, so it fits.
+        let _ = room.resize(heads.iter().map(Vec::capacity).sum::<usize>().min(room.bytes()));
+        Self { heads: uids.into_iter().zip(heads).collect(), room: Some(room) }
+    }
+
+    /// Whether all have been taken.
+    pub(super) fn is_empty(&self) -> bool {
+        self.heads.is_empty()
+    }
+
+    /// The first octets of a message, if they were read; those before it are passed over.
+    pub(super) fn take(&mut self, uid: Uid) -> Vec<u8> {
+        while let Some((found, head)) = self.heads.pop_front() {
+            if found == uid {
+                return head;
+            }
+            if found > uid {
+                self.heads.push_front((found, head));
+                break;
+            }
+        }
+        if self.heads.is_empty() {
+            self.room = None;
+        }
+        Vec::new()
+    }
 }
 
 /// A message's summary, decoded within the budget.
@@ -67,6 +172,20 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Whether it begins in the first octets of a message.
+    pub(super) fn begins_in_head(self) -> bool {
+        self.partial.is_none_or(|partial| partial.first < HEAD_OCTETS as u64)
+    }
+
+    /// Whether it is of the message's own header.
+    pub(super) fn is_header(self) -> bool {
+        let fields = matches!(
+            self.text,
+            Some(SectionText::Header | SectionText::HeaderFields(_) | SectionText::HeaderFieldsNot(_))
+        );
+        self.part.is_empty() && fields
+    }
+
     /// Where it is; `None` when the message has no such part.
     fn content(self, octets: u64, summary: Option<&Summary>) -> Option<Content<'a>> {
         let find = |wanted| summary.and_then(|summary| summary.section(self.part, wanted));
@@ -84,8 +203,8 @@ impl<'a> Section<'a> {
 
 impl<'a> Source<'a> {
     /// A message whose body is opened when it is needed.
-    pub(super) fn new(store: &'a Store, message: &'a Message, summary: Option<&'a Summary>) -> Self {
-        Self { store, message, summary, reader: None }
+    pub(super) fn new(store: &'a Store, message: &'a Message, summary: Option<&'a Summary>, head: &'a [u8]) -> Self {
+        Self { message, summary, octets: Octets::new(store, message, head) }
     }
 
     /// Sends what is in `out`, then the section as a literal, or NIL when there is none. What could not be read is told
@@ -100,8 +219,8 @@ impl<'a> Source<'a> {
             out.extend_from_slice(b"NIL");
             return Ok(None);
         };
-        let (reader, octets) = match self.measure(content).await {
-            Ok(measured) => measured,
+        let octets = match measure(&mut self.octets, content).await {
+            Ok(octets) => octets,
             Err(refusal) => {
                 out.extend_from_slice(b"NIL");
                 return Ok(Some(refusal));
@@ -112,25 +231,20 @@ impl<'a> Source<'a> {
         wire.send(out).await?;
         out.clear();
         let sent = match content {
-            Content::Span(span) => send_span(wire, reader, span.offset.saturating_add(first), count).await,
-            Content::Fields(span, names) => send_fields(wire, reader, span, names, (first, count)).await,
+            Content::Span(span) => send_span(wire, &mut self.octets, span.offset.saturating_add(first), count).await,
+            Content::Fields(span, names) => send_fields(wire, &mut self.octets, span, names, (first, count)).await,
         };
         let (missing, failed) = sent.map_err(|_| End::Broken)?;
         pad(wire, missing).await.map_err(|_| End::Broken)?;
         Ok(failed)
     }
+}
 
-    /// How many octets the content has.
-    async fn measure(&mut self, content: Content<'_>) -> Result<(&mut BodyReader, u64), Refusal> {
-        let reader = match &mut self.reader {
-            Some(reader) => reader,
-            none => none.insert(self.store.read(self.message.blob).await?),
-        };
-        let octets = match content {
-            Content::Span(span) => span.octets,
-            Content::Fields(span, names) => count_fields(reader, span, names).await?,
-        };
-        Ok((reader, octets))
+/// How many octets the content has.
+async fn measure(octets: &mut Octets<'_>, content: Content<'_>) -> Result<u64, Refusal> {
+    match content {
+        Content::Span(span) => octets.open(span.end()).await.map(|()| span.octets),
+        Content::Fields(span, names) => count_fields(octets, span, names).await,
     }
 }
 
@@ -148,7 +262,7 @@ fn window(partial: Option<Partial>, octets: u64) -> (u64, u64) {
 /// What is left to send when it ends early, and why.
 type Sent = Result<(u64, Option<Refusal>), crate::net::WireError>;
 
-async fn send_span(wire: &mut Wire, reader: &mut BodyReader, offset: u64, count: u64) -> Sent {
+async fn send_span(wire: &mut Wire, reader: &mut Octets<'_>, offset: u64, count: u64) -> Sent {
     let (mut offset, mut left) = (offset, count);
     while left > 0 {
         let chunk = match reader.at(offset).await {
@@ -164,7 +278,7 @@ async fn send_span(wire: &mut Wire, reader: &mut BodyReader, offset: u64, count:
     Ok((0, None))
 }
 
-async fn count_fields(reader: &mut BodyReader, span: Span, names: FieldNames<'_>) -> Result<u64, Refusal> {
+async fn count_fields(reader: &mut Octets<'_>, span: Span, names: FieldNames<'_>) -> Result<u64, Refusal> {
     let mut filter = FieldFilter::new(names);
     let mut octets = 0_u64;
     let mut offset = span.offset;
@@ -182,7 +296,7 @@ async fn count_fields(reader: &mut BodyReader, span: Span, names: FieldNames<'_>
 
 async fn send_fields(
     wire: &mut Wire,
-    reader: &mut BodyReader,
+    reader: &mut Octets<'_>,
     span: Span,
     names: FieldNames<'_>,
     (first, count): (u64, u64),

@@ -335,6 +335,16 @@ impl Tx<'_> {
         Ok(())
     }
 
+    /// Breaks a row's checksum, as a worn card would.
+    #[cfg(test)]
+    pub(crate) fn spoil(&mut self, table: T, key: &[u8]) -> Result<(), IndexError> {
+        let row = self.table.get(&*table.tree_key(key))?.map(|row| row.value().to_vec());
+        let mut row = row.ok_or(IndexError::Damaged(table))?;
+        row.iter_mut().for_each(|octet| *octet ^= 0x55);
+        self.table.insert(&*table.tree_key(key), row.as_slice())?;
+        Ok(())
+    }
+
     /// Removes a row; says whether there was one.
     pub(crate) fn remove(&mut self, table: T, key: &[u8]) -> Result<bool, IndexError> {
         self.rows_written += 1;

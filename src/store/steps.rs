@@ -64,6 +64,23 @@ impl Store {
     }
 }
 
+#[cfg(test)]
+impl Store {
+    /// Spoils the row of a message in a mailbox.
+    pub(crate) fn spoil_entry(&self, mailbox: MailboxId, uid: Uid) {
+        self.spoil(T::Entries, &key_uid(mailbox, uid));
+    }
+
+    /// Spoils a message's row.
+    pub(crate) fn spoil_message(&self, message: MessageId) {
+        self.spoil(T::Messages, &super::keys::key_u64(message.0));
+    }
+
+    fn spoil(&self, table: T, key: &[u8]) {
+        self.shared.index.write(false, |tx| tx.spoil(table, key)).unwrap();
+    }
+}
+
 fn message_step(
     rx: &mut Rx,
     mailbox: MailboxId,

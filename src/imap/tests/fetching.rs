@@ -231,3 +231,77 @@ fn ten_thousand_messages_are_fetched_in_constant_memory() {
         assert_eq!(world.wires.budget.spent(), spent, "everything is given back");
     });
 }
+
+#[test]
+fn a_damaged_row_costs_only_its_own_message() {
+    World::run(|world| async move {
+        let mut client = world.inbox().await;
+        for _ in 0..5 {
+            client.append("INBOX", SHORT).await;
+        }
+        let store = &world.context.store;
+        let account = store.account("alice@example.org").await.unwrap().unwrap();
+        let inbox = store.mailbox_by_name(account.id, "INBOX").await.unwrap().unwrap();
+        let entry = store.entries(inbox.id, &crate::store::UidSet::one(crate::store::Uid(4)), 1).await.unwrap()[0];
+        store.spoil_entry(inbox.id, entry.uid);
+        let entry = store.entries(inbox.id, &crate::store::UidSet::one(crate::store::Uid(2)), 1).await.unwrap()[0];
+        store.spoil_message(entry.message);
+        for (command, told, why) in [
+            ("FETCH 1:* FLAGS", &[1, 2, 3, 5][..], "no message is looked at"),
+            ("FETCH 1:* (RFC822.SIZE)", &[1, 3, 5], "rows"),
+            ("UID FETCH 1:* (BODY.PEEK[])", &[1, 3, 5], "octets"),
+            ("UID FETCH 1:* (UID) (CHANGEDSINCE 1)", &[1, 2, 3, 5], "changes"),
+        ] {
+            let (untagged, reply) = client.command(command).await;
+            let untagged = String::from_utf8(untagged).unwrap();
+            let numbers: Vec<u32> = untagged
+                .lines()
+                .filter_map(|line| line.strip_prefix("* ")?.split_once(" FETCH (")?.0.parse().ok())
+                .collect();
+            assert_eq!(numbers, told, "{why}: {untagged}");
+            let expected = if why == "changes" { "OK" } else { "NO [CORRUPTION] " };
+            assert!(reply.starts_with(expected), "{why}: {reply}");
+        }
+        assert_eq!(client.ok("SEARCH SUBJECT short").await, ["* SEARCH 1 3 5"]);
+        assert_eq!(client.ok("SEARCH UNSEEN").await, ["* SEARCH 1 2 3 5"]);
+        client.ok("NOOP").await;
+    });
+}
+
+#[test]
+fn messages_of_all_sizes_come_whole_though_they_are_read_together() {
+    World::run(|world| async move {
+        let mut client = world.inbox().await;
+        let mut messages = Vec::new();
+        for (n, size) in [0, 10, 4_000, 8_191, 8_192, 8_193, 20_000, 70_000, 100, 150_000, 1].into_iter().enumerate() {
+            let body: String = (0..size).map(|at| char::from(b'a' + ((at / 7 + n) % 26) as u8)).collect();
+            messages.push(format!("From: me\r\nSubject: number {n}\r\nX-Long: {}\r\n\r\n{body}", "y".repeat(size / 2)));
+        }
+        for message in &messages {
+            assert!(client.append("INBOX", message.as_bytes()).await.starts_with("OK"));
+        }
+        for item in
+            ["BODY.PEEK[]", "BODY.PEEK[HEADER]", "BODY.PEEK[HEADER.FIELDS (SUBJECT)]", "BODY.PEEK[TEXT]<8100.200>"]
+        {
+            let (untagged, reply) = client.command(&format!("FETCH 1:* {item}")).await;
+            assert!(reply.starts_with("OK"), "{reply}");
+            let mut expected = Vec::new();
+            for (n, message) in messages.iter().enumerate() {
+                let (header, text) = message.split_once("\r\n\r\n").unwrap();
+                let (name, part) = match item {
+                    "BODY.PEEK[]" => ("BODY[]", message.clone()),
+                    "BODY.PEEK[HEADER]" => ("BODY[HEADER]", format!("{header}\r\n\r\n")),
+                    "BODY.PEEK[TEXT]<8100.200>" => {
+                        ("BODY[TEXT]<8100>", text.get(8_100..text.len().min(8_300)).unwrap_or_default().to_owned())
+                    }
+                    _ => ("BODY[HEADER.FIELDS (SUBJECT)]", format!("Subject: number {n}\r\n\r\n")),
+                };
+                let line = format!("* {} FETCH ({name} {{{}}}\r\n{part})\r\n", n + 1, part.len());
+                expected.extend_from_slice(line.as_bytes());
+            }
+            assert!(untagged == expected, "{item}: {} octets, not {}", untagged.len(), expected.len());
+        }
+        assert_eq!(client.ok("SEARCH HEADER subject \"number 7\"").await, ["* SEARCH 8"]);
+        assert_eq!(client.ok("SEARCH BODY abcd HEADER x-long yyyyyyyyyyyyyyyy").await.len(), 1);
+    });
+}
