@@ -18,7 +18,7 @@ const INBOX: &str = "INBOX";
 /// Looks at a mailbox until its row and its UIDs are of one moment; after that the sizes are summed up one by one.
 const LOOKS_MAX: usize = 4;
 /// Messages asked of the store at once.
-const MESSAGES_STEP: usize = 256;
+const MESSAGES_STEP: usize = 1_000;
 
 /// What is said of a number that stands for no message.
 const NO_SUCH_MESSAGE: &[u8] = b"-ERR no such message\r\n";
