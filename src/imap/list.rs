@@ -2,14 +2,17 @@
 
 use super::failure::Failure;
 use super::grammar::reply::{self, ListAttribute};
-use super::grammar::{INBOX, List, ListKind, ListSelect, SEPARATOR, Tag};
+use super::grammar::{INBOX, List, ListKind, SEPARATOR, Tag};
 use super::session::{Session, send};
 use super::status;
-use crate::store::Mailbox;
+use crate::store::{NameQuery, NamedMailbox, Refusal};
 use smol::future::yield_now;
 
+/// Memory of a step of names.
+const STEP_BYTES: usize = 64 * 1024;
+
 impl Session {
-    /// LIST, LSUB and XLIST.
+    /// LIST, LSUB and XLIST: any number of names in steps.
     pub(super) async fn list(&mut self, tag: &Tag, list: List) -> Result<(), Failure> {
         let account = self.user()?.account;
         if !list.returns.status.is_empty() {
@@ -19,190 +22,172 @@ impl Session {
         if list.patterns.iter().any(|pattern| pattern.asks_for_root()) {
             send(&mut self.wire, |out| reply::list(out, list.kind, &[ListAttribute::NoSelect], "", false)).await?;
         }
-        let mailboxes = self.context.store.mailboxes(account).await?;
-        let subscriptions = self.context.store.subscriptions(account).await?;
-        let names = Names::new(mailboxes, subscriptions);
-        for name in names.candidates(&list) {
-            // A hostile pattern costs milliseconds a name: others go first.
-            yield_now().await;
-            let Some(told) = names.told(&list, &name) else { continue };
-            send(&mut self.wire, |out| reply::list(out, list.kind, &told.attributes, &name, told.child_info)).await?;
-            if let Some(mailbox) = names.mailbox(&name).filter(|_| !list.returns.status.is_empty()) {
-                let values = status::values(&self.context.store, mailbox, &list.returns.status).await?;
-                send(&mut self.wire, |out| reply::mailbox_status(out, &name, &values)).await?;
+        let room = self.wire.budget().take(STEP_BYTES).ok_or(Refusal::NoMemory)?;
+        let mut lister = Lister::new(&list);
+        let mut after = None;
+        loop {
+            let step = self.context.store.name_step(account, after, lister.query()).await?;
+            for name in step.names {
+                for told in lister.take(name) {
+                    self.tell(&list, &told).await?;
+                }
+                // Long patterns cost a while for each name: others go first.
+                yield_now().await;
+            }
+            if step.next.is_none() {
+                break;
+            }
+            after = step.next;
+        }
+        drop(room);
+        self.ok(tag, None, "that is all").await
+    }
+
+    async fn tell(&mut self, list: &List, told: &Told) -> Result<(), Failure> {
+        let name = &told.mailbox.name;
+        send(&mut self.wire, |out| reply::list(out, list.kind, &told.attributes, name, told.child_info)).await?;
+        if let Some(id) = told.mailbox.id.filter(|_| !list.returns.status.is_empty()) {
+            // RFC 5819 section 2: where it cannot be found out, the name goes without.
+            if let Ok(Some(mailbox)) = self.context.store.mailbox(id).await {
+                let values = status::values(&self.context.store, &mailbox, &list.returns.status).await?;
+                send(&mut self.wire, |out| reply::mailbox_status(out, name, &values)).await?;
             }
         }
-        self.ok(tag, None, "that is all").await
+        Ok(())
     }
 }
 
 /// What is told about a name.
 #[derive(Debug, PartialEq, Eq)]
 struct Told {
+    mailbox: NamedMailbox,
     attributes: Vec<ListAttribute>,
     child_info: bool,
 }
 
-/// An account's mailboxes and subscriptions, each sorted by name.
-struct Names {
-    mailboxes: Vec<Mailbox>,
-    subscriptions: Vec<String>,
+/// Takes names in order and says what is told about them; pure.
+struct Lister<'a> {
+    list: &'a List,
+    /// LSUB: parents that are told once a name below them is found that the pattern does not match. Each is below the one
+    /// before it.
+    parents: Vec<NamedMailbox>,
 }
 
-impl Names {
-    fn new(mut mailboxes: Vec<Mailbox>, mut subscriptions: Vec<String>) -> Self {
-        mailboxes.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        subscriptions.sort_unstable();
-        Self { mailboxes, subscriptions }
+impl<'a> Lister<'a> {
+    fn new(list: &'a List) -> Self {
+        Self { list, parents: Vec::new() }
     }
 
-    /// Every name that may be told, sorted: mailboxes, and where subscriptions are asked for those that do not exist and
-    /// the parents of all.
-    fn candidates(&self, list: &List) -> Vec<String> {
-        let mut names: Vec<String> = self.mailboxes.iter().map(|mailbox| mailbox.name.clone()).collect();
-        if list.kind == ListKind::Lsub || list.select.subscribed {
-            for name in &self.subscriptions {
-                names.push(name.clone());
-                let ends = name.char_indices().filter(|(_, c)| *c == SEPARATOR).map(|(at, _)| at);
-                names.extend(ends.filter_map(|at| name.get(..at)).map(str::to_owned));
+    /// The names to take.
+    fn query(&self) -> NameQuery {
+        let select = self.list.select;
+        NameQuery {
+            subscribed: self.list.kind == ListKind::Lsub || select.subscribed,
+            above: select.recursive_match,
+            special_use: select.special_use,
+        }
+    }
+
+    /// The next name, and what is told because of it.
+    fn take(&mut self, mailbox: NamedMailbox) -> Vec<Told> {
+        let matches = self.list.patterns.iter().any(|pattern| pattern.matches(&mailbox.name));
+        if self.list.kind == ListKind::Lsub {
+            return self.take_subscribed(mailbox, matches);
+        }
+        let select = self.list.select;
+        let exists = mailbox.exists || select.subscribed;
+        let subscribed = !select.subscribed || mailbox.is_subscribed;
+        let special = !select.special_use || mailbox.special_use.is_some();
+        let child_info = select.recursive_match && mailbox.is_above;
+        if matches && ((exists && subscribed && special) || child_info) {
+            return vec![Told { attributes: self.attributes(&mailbox), mailbox, child_info }];
+        }
+        Vec::new()
+    }
+
+    /// RFC 3501 6.3.9: a name subscribed to is told; with % its parent stands for one that the pattern does not match.
+    fn take_subscribed(&mut self, mailbox: NamedMailbox, matches: bool) -> Vec<Told> {
+        let is_below = |parent: &NamedMailbox| {
+            mailbox.name.strip_prefix(&parent.name).is_some_and(|rest| rest.starts_with(SEPARATOR))
+        };
+        self.parents.retain(is_below);
+        match (mailbox.is_subscribed, matches) {
+            (false, true) => {
+                self.parents.push(mailbox);
+                Vec::new()
+            }
+            (false, false) => Vec::new(),
+            (true, true) => {
+                vec![Told { attributes: self.attributes(&mailbox), mailbox, child_info: false }]
+            }
+            (true, false) => {
+                let stands = |mailbox| Told { mailbox, attributes: vec![ListAttribute::NoSelect], child_info: false };
+                self.parents.drain(..).map(stands).collect()
             }
         }
-        names.sort_unstable();
-        names.dedup();
-        names
     }
 
-    /// What `list` tells about `name`; `None` when it is not asked for.
-    fn told(&self, list: &List, name: &str) -> Option<Told> {
-        let matches = |name: &str| list.patterns.iter().any(|pattern| pattern.matches(name));
-        if !matches(name) {
-            return None;
-        }
-        if list.kind == ListKind::Lsub {
-            if self.is_subscribed(name) {
-                return Some(Told { attributes: self.attributes(list, name), child_info: false });
-            }
-            // RFC 3501 6.3.9: with % the parent stands for the subscribed name below it.
-            let stands = self.below(name).any(|below| !matches(below));
-            return stands.then(|| Told { attributes: vec![ListAttribute::NoSelect], child_info: false });
-        }
-        let is_selected = self.is_selected(list.select, name);
-        let child_info = list.select.recursive_match && self.has_selected_below(list.select, name);
-        (is_selected || child_info).then(|| Told { attributes: self.attributes(list, name), child_info })
-    }
-
-    fn attributes(&self, list: &List, name: &str) -> Vec<ListAttribute> {
+    fn attributes(&self, mailbox: &NamedMailbox) -> Vec<ListAttribute> {
+        let list = self.list;
         let mut attributes = Vec::new();
-        match self.mailbox(name) {
-            None if list.kind == ListKind::Lsub => {}
-            None => attributes.push(ListAttribute::NonExistent),
-            Some(mailbox) => {
-                let has_children = self.has_children(name);
-                attributes.push(if has_children { ListAttribute::HasChildren } else { ListAttribute::HasNoChildren });
-                attributes.extend(mailbox.special_use.map(ListAttribute::Use));
-                if list.kind == ListKind::Xlist && name == INBOX {
-                    attributes.push(ListAttribute::Inbox);
-                }
+        if mailbox.exists {
+            let has_children = mailbox.has_children;
+            attributes.push(if has_children { ListAttribute::HasChildren } else { ListAttribute::HasNoChildren });
+            attributes.extend(mailbox.special_use.map(ListAttribute::Use));
+            if list.kind == ListKind::Xlist && mailbox.name == INBOX {
+                attributes.push(ListAttribute::Inbox);
             }
+        } else if list.kind != ListKind::Lsub {
+            attributes.push(ListAttribute::NonExistent);
         }
-        if (list.returns.subscribed || list.select.subscribed) && self.is_subscribed(name) {
+        if (list.returns.subscribed || list.select.subscribed) && mailbox.is_subscribed {
             attributes.push(ListAttribute::Subscribed);
         }
         attributes
     }
-
-    fn is_selected(&self, select: ListSelect, name: &str) -> bool {
-        let mailbox = self.mailbox(name);
-        let exists = mailbox.is_some() || select.subscribed;
-        let subscribed = !select.subscribed || self.is_subscribed(name);
-        let special = !select.special_use || mailbox.is_some_and(|mailbox| mailbox.special_use.is_some());
-        exists && subscribed && special
-    }
-
-    fn has_selected_below(&self, select: ListSelect, name: &str) -> bool {
-        let prefix = below(name);
-        let from = self.mailboxes.partition_point(|mailbox| mailbox.name < prefix);
-        let mailboxes = self.mailboxes.get(from..).unwrap_or_default().iter().map(|mailbox| mailbox.name.as_str());
-        let mut below = mailboxes.take_while(|found| found.starts_with(&prefix)).chain(self.below(name));
-        below.any(|found| self.is_selected(select, found))
-    }
-
-    /// Subscribed names below `name`.
-    fn below(&self, name: &str) -> impl Iterator<Item = &str> {
-        let prefix = below(name);
-        let from = self.subscriptions.partition_point(|found| *found < prefix);
-        let found = self.subscriptions.get(from..).unwrap_or_default().iter();
-        found.map(String::as_str).take_while(move |found| found.starts_with(&prefix))
-    }
-
-    fn has_children(&self, name: &str) -> bool {
-        let prefix = below(name);
-        let at = self.mailboxes.partition_point(|mailbox| mailbox.name < prefix);
-        self.mailboxes.get(at).is_some_and(|mailbox| mailbox.name.starts_with(&prefix))
-    }
-
-    fn mailbox(&self, name: &str) -> Option<&Mailbox> {
-        let at = self.mailboxes.binary_search_by(|mailbox| mailbox.name.as_str().cmp(name)).ok()?;
-        self.mailboxes.get(at)
-    }
-
-    fn is_subscribed(&self, name: &str) -> bool {
-        self.subscriptions.binary_search_by(|found| found.as_str().cmp(name)).is_ok()
-    }
-}
-
-/// What every name below `name` begins with.
-fn below(name: &str) -> String {
-    format!("{name}{SEPARATOR}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imap::grammar::{ListReturn, Pattern};
-    use crate::store::{AccountId, MailboxId, ModSeq, SpecialUse, Uid, UidValidity};
+    use crate::imap::grammar::{ListReturn, ListSelect, Pattern};
+    use crate::store::{MailboxId, SpecialUse};
 
-    fn mailbox(name: &str, special_use: Option<SpecialUse>) -> Mailbox {
-        Mailbox {
-            id: MailboxId(1),
-            account: AccountId(1),
+    const MAILBOXES: [&str; 6] = ["INBOX", "Sent", "a", "a b", "a/b", "a/b/c"];
+    const SUBSCRIBED: [&str; 3] = ["INBOX", "a/b/c", "gone/x"];
+
+    /// As the store tells it.
+    fn mailbox(name: &str, query: NameQuery) -> NamedMailbox {
+        let is_below = |found: &str| found.strip_prefix(name).is_some_and(|rest| rest.starts_with('/'));
+        let exists = MAILBOXES.contains(&name);
+        let among: &[&str] = if query.subscribed { &SUBSCRIBED } else { &MAILBOXES };
+        NamedMailbox {
             name: name.to_owned(),
-            uid_validity: UidValidity(1),
-            uid_next: Uid(1),
-            highest_modseq: ModSeq(1),
-            exists: 0,
-            unseen: 0,
-            deleted: 0,
-            size: 0,
-            recent_from: Uid(1),
-            special_use,
-            keywords: Vec::new(),
+            id: exists.then_some(MailboxId(1)),
+            exists,
+            special_use: (name == "Sent").then_some(SpecialUse::Sent),
+            has_children: MAILBOXES.iter().any(|found| is_below(found)),
+            is_subscribed: SUBSCRIBED.contains(&name),
+            is_above: query.above && !query.special_use && among.iter().any(|found| is_below(found)),
         }
-    }
-
-    fn names() -> Names {
-        let mailboxes = vec![
-            mailbox("INBOX", None),
-            mailbox("Sent", Some(SpecialUse::Sent)),
-            mailbox("a", None),
-            mailbox("a b", None),
-            mailbox("a/b", None),
-            mailbox("a/b/c", None),
-        ];
-        let subscriptions = ["INBOX", "a/b/c", "gone/x"].map(str::to_owned).to_vec();
-        Names::new(mailboxes, subscriptions)
     }
 
     fn listed(kind: ListKind, pattern: &str, select: ListSelect) -> Vec<String> {
         let patterns = vec![Pattern::new(b"", pattern.as_bytes()).unwrap()];
         let list = List { kind, patterns, select, returns: ListReturn::default() };
-        let names = names();
-        let line = |name: String| {
-            let told = names.told(&list, &name)?;
-            let attributes: Vec<&str> = told.attributes.iter().map(|a| a.name()).collect();
-            Some(format!("({}) {name}{}", attributes.join(" "), if told.child_info { " +" } else { "" }))
-        };
-        names.candidates(&list).into_iter().filter_map(line).collect()
+        let mut lister = Lister::new(&list);
+        let query = lister.query();
+        let names: &[&str] =
+            if query.subscribed { &["INBOX", "a", "a/b", "a/b/c", "gone", "gone/x"] } else { &MAILBOXES };
+        let mut lines = Vec::new();
+        for name in names {
+            for Told { mailbox, attributes, child_info } in lister.take(mailbox(name, query)) {
+                let attributes: Vec<&str> = attributes.iter().map(|a| a.name()).collect();
+                let info = if child_info { " +" } else { "" };
+                lines.push(format!("({}) {}{info}", attributes.join(" "), mailbox.name));
+            }
+        }
+        lines
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod handle;
 mod index;
 mod keys;
 mod log;
+mod names;
 mod query;
 mod queue;
 mod reader;
@@ -33,6 +34,7 @@ mod writer;
 
 pub use body::{Body, BodyWriter};
 pub use disk::{Disk, DiskFile, Lock, RealDisk};
+pub use names::{NameQuery, NameStep, NamedMailbox};
 pub use reader::BodyReader;
 pub use stats::Stats;
 pub use steps::MessageStep;

@@ -76,6 +76,11 @@ impl Store {
         self.spoil(T::Messages, &super::keys::key_u64(message.0));
     }
 
+    /// Spoils a mailbox's row.
+    pub(crate) fn spoil_mailbox(&self, mailbox: MailboxId) {
+        self.spoil(T::Mailboxes, &super::keys::key_u32(mailbox.0));
+    }
+
     fn spoil(&self, table: T, key: &[u8]) {
         self.shared.index.write(false, |tx| tx.spoil(table, key)).unwrap();
     }
@@ -142,7 +147,7 @@ fn entries(
 }
 
 /// Nothing in place of what is damaged.
-fn whole<O>(row: Result<O, IndexError>) -> Result<Option<O>, IndexError> {
+pub(super) fn whole<O>(row: Result<O, IndexError>) -> Result<Option<O>, IndexError> {
     match row {
         Ok(row) => Ok(Some(row)),
         Err(IndexError::Damaged(_)) => Ok(None),

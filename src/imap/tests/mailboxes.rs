@@ -160,3 +160,59 @@ fn starttls_throws_away_what_was_sent_ahead() {
         assert!(client.is_silent().await, "RFC 9051 6.2.1");
     });
 }
+
+#[test]
+fn any_number_of_names_is_listed_in_steps_and_in_order() {
+    World::run(|world| async move {
+        let mut client = world.alice().await;
+        let mut names = Vec::new();
+        for n in 0..130 {
+            let name = format!("many/{:03}{}/x", n / 3, " -b"[n % 3..].chars().next().unwrap());
+            client.ok(&format!("CREATE \"{name}\"")).await;
+            client.ok(&format!("SUBSCRIBE \"{name}\"")).await;
+            names.push(name);
+        }
+        names.sort_unstable();
+        let told = |lines: Vec<String>| -> Vec<String> {
+            lines.iter().map(|line| line.split_once(" \"/\" ").unwrap().1.trim_matches('"').to_owned()).collect()
+        };
+        assert_eq!(told(client.ok("LIST \"\" many/%/x").await), names);
+        assert_eq!(told(client.ok("LSUB \"\" many/*/x").await), names);
+        assert_eq!(told(client.ok("LIST (SUBSCRIBED) \"\" many/*").await), names);
+        let parents: Vec<String> = names.iter().map(|name| name.strip_suffix("/x").unwrap().to_owned()).collect();
+        let lines = client.ok("LSUB \"\" many/%").await;
+        assert!(lines.iter().all(|line| line.starts_with("* LSUB (\\Noselect) ")), "{lines:?}");
+        assert_eq!(told(lines), parents);
+        assert_eq!(
+            client.ok("LIST (SUBSCRIBED RECURSIVEMATCH) \"\" many").await,
+            ["* LIST (\\HasChildren) \"/\" many (\"CHILDINFO\" (\"SUBSCRIBED\"))"]
+        );
+        let all = client.ok("LIST \"\" *").await;
+        assert_eq!(all.len(), 6 + 1 + 2 * 130);
+        assert!(all.iter().filter(|line| line.contains("/x")).all(|line| line.contains("\\HasNoChildren")));
+        assert!(
+            all.iter()
+                .filter(|line| line.contains("many") && !line.contains("/x"))
+                .all(|l| l.contains("\\HasChildren"))
+        );
+        assert_eq!(world.wires.budget.spent(), 0, "a session that waits holds nothing");
+    });
+}
+
+#[test]
+fn a_damaged_row_takes_no_name_away() {
+    World::run(|world| async move {
+        let mut client = world.alice().await;
+        let all = client.ok("LIST \"\" *").await;
+        let store = &world.context.store;
+        let account = store.account("alice@example.org").await.unwrap().unwrap();
+        let sent = store.mailbox_by_name(account.id, "Sent").await.unwrap().unwrap();
+        store.spoil_mailbox(sent.id);
+        let expected: Vec<String> = all.iter().map(|line| line.replace(" \\Sent)", ")")).collect();
+        assert_ne!(expected, all);
+        assert_eq!(client.ok("LIST \"\" *").await, expected, "only what that row knew is missing");
+        assert_eq!(client.ok("LSUB \"\" *").await.len(), 6);
+        let status = client.ok("LIST \"\" * RETURN (STATUS (MESSAGES))").await;
+        assert_eq!(status.len(), 6 + 5);
+    });
+}
