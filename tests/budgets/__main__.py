@@ -142,7 +142,7 @@ def verbs(report, ground):
 
 
 def stop(report, ground):
-    """From SIGTERM to the end of the process, with mail that no checkpoint holds yet: nobody there, then idle clients."""
+    """From SIGTERM to the end of the process, with mail no checkpoint holds yet: nobody there, then idle clients."""
     for count in (0, 50):
         server = ground.server.start()
         append_abreast(server, ground.users[1], "INBOX", 200)
