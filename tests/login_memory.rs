@@ -13,7 +13,12 @@ const HASH_KIB: u64 = 7 * 1024;
 fn a_login_gives_the_memory_of_its_hash_back() {
     tune_malloc();
     let data = tempfile::tempdir().unwrap();
-    let options = Options { segment_bytes: 1 << 20, index_cache_bytes: 1 << 20, gather: Duration::from_millis(3) };
+    let options = Options {
+        segment_bytes: 1 << 20,
+        index_cache_bytes: 1 << 20,
+        gather: Duration::from_millis(3),
+        ..Options::default()
+    };
     let workers = Workers::new("reader", 2, 1 << 20).unwrap();
     let clock = Clock::system();
     let store = Store::open(data.path(), options, clock.clone(), workers, Budget::new(16 << 20)).unwrap();

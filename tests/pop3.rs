@@ -37,7 +37,12 @@ fn world_with<T>(budget_bytes: usize, messages: &[&[u8]], test: impl AsyncFnOnce
     smol::block_on(async {
         let (clock, hand) = Clock::simulated(1_773_480_413);
         let data = tempfile::tempdir().unwrap();
-        let options = Options { segment_bytes: 1 << 20, index_cache_bytes: 1 << 20, gather: Duration::from_millis(3) };
+        let options = Options {
+            segment_bytes: 1 << 20,
+            index_cache_bytes: 1 << 20,
+            gather: Duration::from_millis(3),
+            ..Options::default()
+        };
         let workers = Workers::new("reader", 2, 1 << 20).unwrap();
         let store = Store::open(data.path(), options, clock.clone(), workers, Budget::new(16 << 20)).unwrap();
         let accounts = Accounts::new(store.clone(), clock.clone()).unwrap();

@@ -200,6 +200,9 @@ mod panicking {
         fn free_bytes(&self) -> io::Result<u64> {
             self.disk.free_bytes()
         }
+        fn chance(&self) -> u32 {
+            self.disk.chance()
+        }
     }
 
     impl DiskFile for File {

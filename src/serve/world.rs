@@ -73,6 +73,7 @@ impl World {
             segment_bytes: config.store.segment_bytes,
             index_cache_bytes: usize::try_from(config.store.index_cache_bytes).unwrap_or(usize::MAX),
             gather: config.store.gather,
+            salvage: false,
         };
         let store = Store::open(&config.data, options, clock.clone(), workers.clone(), budget.clone());
         let store = store.map_err(|error| not_opened(&config.data, error))?;

@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 
 /// Rows that one `Purged` event removes at the most.
 const PURGE_ROWS_MAX: usize = 1_000;
+/// Rows that `Raised` holds in memory at a time.
+const RAISE_ROWS: usize = 1_000;
 
 /// Where the batch lies that an event stands in: bodies in it are told relative to its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +95,12 @@ pub(crate) fn apply(tx: &mut Tx<'_>, event: &Event, place: Place, news: &mut New
         }
         Event::Expunged { mailbox, uids, modseq } => expunged(tx, *mailbox, uids, *modseq, news),
         Event::Purged { mailbox } => purged(tx, *mailbox),
+        Event::Raised { mailbox, uid_next, modseq, uid_validity_next, next } => {
+            let state = tx.state()?;
+            state.raise_from = *next;
+            state.uid_validity_next = state.uid_validity_next.max(uid_validity_next.0);
+            raised(tx, *mailbox, *uid_next, *modseq, news)
+        }
     }
 }
 
@@ -473,6 +481,36 @@ fn expunged(tx: &mut Tx<'_>, id: MailboxId, uids: &UidSet, modseq: ModSeq, news:
     }
     mailbox.highest_modseq = mailbox.highest_modseq.max(modseq);
     tx.put(T::Expunged, &key_modseq(id, modseq), one(&gone))?;
+    rows::put_mailbox(tx, &mailbox)?;
+    news.mailboxes.insert(id, mailbox.highest_modseq);
+    Ok(())
+}
+
+/// Gives every message of a mailbox a new modification sequence, and its next one a higher UID.
+fn raised(tx: &mut Tx<'_>, id: MailboxId, uid_next: Uid, modseq: ModSeq, news: &mut News) -> Result<(), IndexError> {
+    let Some(mut mailbox) = rows::mailbox(tx, id)? else {
+        return Ok(());
+    };
+    mailbox.uid_next = mailbox.uid_next.max(uid_next);
+    let (mut next, mut from) = (modseq, Some(Uid(0)));
+    while let Some(first) = from {
+        let mut entries = Vec::new();
+        tx.scan(T::Entries, &key_uid(id, first), &key_uid(id, Uid(u32::MAX)), true, &mut |key, row| {
+            let uid = super::keys::uid_of_key(key).ok_or(IndexError::Damaged(T::Entries))?;
+            entries.push(rows::decode_entry(uid, row)?);
+            Ok(entries.len() < RAISE_ROWS)
+        })?;
+        from = entries.last().and_then(|row| row.entry.uid.0.checked_add(1)).map(Uid);
+        for mut row in entries {
+            tx.remove(T::ModSeqs, &key_modseq(id, row.entry.modseq))?;
+            row.entry.modseq = next;
+            rows::put_entry(tx, id, &row)?;
+            put_modseq(tx, id, next, row.entry.uid)?;
+            mailbox.highest_modseq = mailbox.highest_modseq.max(next);
+            next = ModSeq(next.0.saturating_add(1));
+        }
+    }
+    mailbox.highest_modseq = mailbox.highest_modseq.max(modseq);
     rows::put_mailbox(tx, &mailbox)?;
     news.mailboxes.insert(id, mailbox.highest_modseq);
     Ok(())

@@ -6,14 +6,14 @@
 //!     8  sequence          u64     one more than the batch before
 //!    16  payload length    u32
 //!    20  CRC before        u32     of the batch before, across segments
-//!    24  CRC-32C           u32     over the segment's number, the header with this field zero, and the payload
-//!    28  zero              u32
+//!    24  CRC-32C           u32     over the segment's seed, the header with this field zero, and the payload
+//!    28  salt              u32     the segment's once more: its header page may be lost
 //!    32  payload: records, each a tag; 1 = event (length, bytes), 2 = chunk (see `chunk`)
 
 use super::bytes::{Decoder, Encoder};
 use super::chunk;
 use super::disk::DiskFile;
-use super::segment::{FORMAT_VERSION, PAGE_BYTES};
+use super::segment::{FORMAT_VERSION, PAGE_BYTES, seed};
 use std::io;
 
 const MAGIC: u32 = u32::from_le_bytes(*b"PgB1");
@@ -29,6 +29,7 @@ const TAG_CHUNK: u8 = 2;
 pub(crate) struct Builder {
     bytes: Vec<u8>,
     events: usize,
+    event_bytes: u64,
 }
 
 /// A batch as read from a segment.
@@ -40,6 +41,8 @@ pub(crate) struct Batch {
     pub(crate) crc_before: u32,
     /// Its CRC.
     pub(crate) crc: u32,
+    /// The salt of its segment.
+    pub(crate) salt: u32,
     /// Octets on disk, whole pages.
     pub(crate) padded_bytes: u64,
     bytes: Vec<u8>,
@@ -48,7 +51,7 @@ pub(crate) struct Batch {
 impl Builder {
     /// An empty batch.
     pub(crate) fn new() -> Self {
-        Self { bytes: vec![0; HEADER_BYTES], events: 0 }
+        Self { bytes: vec![0; HEADER_BYTES], events: 0, event_bytes: 0 }
     }
 
     /// Whether no event is in it.
@@ -59,6 +62,11 @@ impl Builder {
     /// Events in it.
     pub(crate) fn events(&self) -> usize {
         self.events
+    }
+
+    /// Octets of the events in it.
+    pub(crate) fn event_bytes(&self) -> u64 {
+        self.event_bytes
     }
 
     /// Octets so far.
@@ -73,6 +81,7 @@ impl Builder {
         to.bytes(event);
         self.bytes = to.0;
         self.events += 1;
+        self.event_bytes += event.len() as u64;
     }
 
     /// Adds an encoded chunk; says where it lies in the batch.
@@ -89,12 +98,12 @@ impl Builder {
     }
 
     /// Fills in the header and pads to whole pages.
-    pub(crate) fn finish(self, segment: u64, sequence: u64, crc_before: u32) -> (Vec<u8>, u32) {
-        seal(self.bytes, segment, sequence, crc_before)
+    pub(crate) fn finish(self, (segment, salt): (u64, u32), sequence: u64, crc_before: u32) -> (Vec<u8>, u32) {
+        seal(self.bytes, (segment, salt), sequence, crc_before)
     }
 }
 
-fn seal(mut bytes: Vec<u8>, segment: u64, sequence: u64, crc_before: u32) -> (Vec<u8>, u32) {
+fn seal(mut bytes: Vec<u8>, (segment, salt): (u64, u32), sequence: u64, crc_before: u32) -> (Vec<u8>, u32) {
     let payload = u32::try_from(bytes.len().saturating_sub(HEADER_BYTES)).unwrap_or(u32::MAX);
     let mut header = Vec::with_capacity(HEADER_BYTES);
     header.extend_from_slice(&MAGIC.to_le_bytes());
@@ -103,9 +112,10 @@ fn seal(mut bytes: Vec<u8>, segment: u64, sequence: u64, crc_before: u32) -> (Ve
     header.extend_from_slice(&sequence.to_le_bytes());
     header.extend_from_slice(&payload.to_le_bytes());
     header.extend_from_slice(&crc_before.to_le_bytes());
-    header.extend_from_slice(&[0; 8]);
+    header.extend_from_slice(&[0; 4]);
+    header.extend_from_slice(&salt.to_le_bytes());
     bytes.splice(..HEADER_BYTES, header);
-    let crc = checksum(segment, &bytes);
+    let crc = checksum(seed(segment, salt), &bytes);
     bytes.splice(24..28, crc.to_le_bytes());
     let padded = bytes.len().next_multiple_of(PAGE_BYTES as usize);
     bytes.resize(padded, 0);
@@ -113,32 +123,43 @@ fn seal(mut bytes: Vec<u8>, segment: u64, sequence: u64, crc_before: u32) -> (Ve
 }
 
 /// Over a header with a zero CRC field and its payload.
-fn checksum(segment: u64, bytes: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(&segment.to_le_bytes()), bytes)
+fn checksum(seed: u64, bytes: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&seed.to_le_bytes()), bytes)
 }
 
 impl Batch {
-    /// Reads the batch at `offset`, which must end by `limit`; nothing when there is no whole one.
-    pub(crate) fn read(file: &dyn DiskFile, segment: u64, offset: u64, limit: u64) -> io::Result<Option<Self>> {
+    /// Reads the batch at `offset`, which must end by `limit`; nothing when there is no whole one. Without a salt the batch's
+    /// own is believed, which only the first one of a segment is.
+    pub(crate) fn read(
+        file: &dyn DiskFile,
+        (segment, salt): (u64, Option<u32>),
+        offset: u64,
+        limit: u64,
+    ) -> io::Result<Option<Self>> {
         let Some(room) = limit.checked_sub(offset).filter(|&room| room >= HEADER_BYTES as u64) else {
             return Ok(None);
         };
         let mut header = [0; HEADER_BYTES];
         file.read_at(offset, &mut header)?;
-        let Some((length, sequence, crc_before, crc)) = parse(&header) else {
+        let Some((length, sequence, crc_before, crc, own_salt)) = parse(&header) else {
             return Ok(None);
         };
-        if u64::from(length) > room - HEADER_BYTES as u64 {
+        if u64::from(length) > room - HEADER_BYTES as u64 || salt.is_some_and(|salt| salt != own_salt) {
             return Ok(None);
         }
         let mut bytes = vec![0; HEADER_BYTES + length as usize];
         file.read_at(offset, &mut bytes)?;
         bytes.splice(24..28, [0; 4]);
-        if checksum(segment, &bytes) != crc {
+        if checksum(seed(segment, own_salt), &bytes) != crc {
             return Ok(None);
         }
         let padded_bytes = (bytes.len() as u64).next_multiple_of(PAGE_BYTES);
-        Ok(Some(Self { sequence, crc_before, crc, padded_bytes, bytes }))
+        Ok(Some(Self { sequence, crc_before, crc, salt: own_salt, padded_bytes, bytes }))
+    }
+
+    /// Everything in it.
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.bytes.get(HEADER_BYTES..).unwrap_or_default()
     }
 
     /// Its events, in order; nothing when its records are out of shape.
@@ -159,12 +180,12 @@ impl Batch {
     }
 
     /// The same batch for another segment.
-    pub(crate) fn moved_to(self, segment: u64) -> (Vec<u8>, u32) {
+    pub(crate) fn moved_to(self, segment: (u64, u32)) -> (Vec<u8>, u32) {
         seal(self.bytes, segment, self.sequence, self.crc_before)
     }
 }
 
-fn parse(header: &[u8; HEADER_BYTES]) -> Option<(u32, u64, u32, u32)> {
+fn parse(header: &[u8; HEADER_BYTES]) -> Option<(u32, u64, u32, u32, u32)> {
     let mut from = Decoder(header);
     let magic = from.fixed_u32()?;
     let version = u16::from_le_bytes(from.take(2)?.try_into().ok()?);
@@ -173,6 +194,7 @@ fn parse(header: &[u8; HEADER_BYTES]) -> Option<(u32, u64, u32, u32)> {
     let length = from.fixed_u32()?;
     let crc_before = from.fixed_u32()?;
     let crc = from.fixed_u32()?;
+    let salt = from.fixed_u32()?;
     (magic == MAGIC && version == FORMAT_VERSION && length <= PAYLOAD_BYTES_MAX)
-        .then_some((length, sequence, crc_before, crc))
+        .then_some((length, sequence, crc_before, crc, salt))
 }

@@ -103,7 +103,7 @@ impl Bodies {
             Some(segment) => segment,
             None => {
                 let number = self.numbers.next();
-                let header = Header { kind: Kind::Body, number, predecessor: Position::default() };
+                let header = Header { kind: Kind::Body, number, salt: 0, predecessor: Position::default() };
                 let file = create_whole(&*self.disk, &file_name(Kind::Body, number), &[(0, &header.page())])?;
                 self.begun.fetch_add(1, Ordering::Relaxed);
                 Arc::new(BodySegment {

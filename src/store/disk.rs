@@ -3,13 +3,14 @@
 
 use std::fmt::Debug;
 use std::fs::{DirBuilder, File, OpenOptions};
+use std::hash::BuildHasher;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A folder with files in it (and one folder, `log/`); names are relative to it.
+/// A folder with files in it (and the folders `log/` and `snapshots/`); names are relative to it.
 pub trait Disk: Debug + Send + Sync + 'static {
     /// Takes the store's lock; nothing when somebody else holds it. Dropping it gives the lock back.
     fn lock(&self) -> io::Result<Option<Lock>>;
@@ -27,6 +28,8 @@ pub trait Disk: Debug + Send + Sync + 'static {
     fn sync_folder(&self, folder: &str) -> io::Result<()>;
     /// Octets that are free.
     fn free_bytes(&self) -> io::Result<u64>;
+    /// A number that nobody can guess.
+    fn chance(&self) -> u32;
 }
 
 /// An open file; several may be open on the same one.
@@ -86,10 +89,13 @@ pub struct RealDisk {
 struct RealFile(File);
 
 impl RealDisk {
-    /// The folder `root`, made with its `log/` when it is not there (readable for its owner alone).
+    /// The folder `root`, made with the folders in it when it is not there (readable for its owner alone).
     pub fn new(root: &Path) -> io::Result<Self> {
         let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(root.join("log"))?;
+        builder.recursive(true).mode(0o700);
+        for folder in ["log", "snapshots"] {
+            builder.create(root.join(folder))?;
+        }
         Ok(Self { root: root.to_owned() })
     }
 }
@@ -144,6 +150,12 @@ impl Disk for RealDisk {
     fn free_bytes(&self) -> io::Result<u64> {
         let status = rustix::fs::statvfs(&self.root)?;
         Ok(status.f_bavail.saturating_mul(status.f_frsize))
+    }
+
+    fn chance(&self) -> u32 {
+        // Keyed from the system's randomness, anew in each.
+        let number = std::hash::RandomState::new().hash_one(&self.root);
+        u32::try_from(number >> 32).unwrap_or(u32::MAX)
     }
 }
 
@@ -222,6 +234,9 @@ impl Disk for Metered {
     }
     fn free_bytes(&self) -> io::Result<u64> {
         self.disk.free_bytes()
+    }
+    fn chance(&self) -> u32 {
+        self.disk.chance()
     }
 }
 

@@ -55,6 +55,10 @@ pub(crate) enum Event {
     Expunged { mailbox: MailboxId, uids: UidSet, modseq: ModSeq },
     /// A step of removing what a deleted mailbox held.
     Purged { mailbox: MailboxId },
+    /// Something may have been lost that clients have seen: the mailbox's UIDs go on at `uid_next`, its messages took the
+    /// modification sequences from `modseq` on, UIDVALIDITYs go on at `uid_validity_next`; mailboxes from number `next` on
+    /// are still to be raised (0: none).
+    Raised { mailbox: MailboxId, uid_next: Uid, modseq: ModSeq, uid_validity_next: UidValidity, next: u32 },
 }
 
 /// A mailbox that comes to be.
@@ -152,6 +156,9 @@ impl Event {
             Self::Purged { mailbox } => {
                 to.put(mailbox);
             }
+            Self::Raised { mailbox, uid_next, modseq, uid_validity_next, next } => {
+                to.put(mailbox).put(uid_next).put(modseq).put(uid_validity_next).put(next);
+            }
         }
         to.0
     }
@@ -176,6 +183,8 @@ impl Event {
             Self::Moved { .. } => 16,
             Self::Expunged { .. } => 17,
             Self::Purged { .. } => 18,
+            // 19 and 20 are reclaim's.
+            Self::Raised { .. } => 21,
         }
     }
 
@@ -227,6 +236,13 @@ impl Event {
             },
             17 => Self::Expunged { mailbox: d.get()?, uids: d.get()?, modseq: d.get()? },
             18 => Self::Purged { mailbox: d.get()? },
+            21 => Self::Raised {
+                mailbox: d.get()?,
+                uid_next: d.get()?,
+                modseq: d.get()?,
+                uid_validity_next: d.get()?,
+                next: d.get()?,
+            },
             _ => return None,
         };
         from.is_empty().then_some(event)

@@ -35,6 +35,12 @@ impl Store {
         answered.recv().await.unwrap_or(Err(Refusal::Unavailable))
     }
 
+    /// Raises every mailbox that is still to be raised (see [`messages::raise`]).
+    pub(crate) async fn raise(&self) -> Result<(), Refusal> {
+        while self.ask(messages::raise).await? {}
+        Ok(())
+    }
+
     // Domains, accounts, aliases. Each is synced before it answers.
 
     /// Adds a domain (lower case).

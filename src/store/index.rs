@@ -8,8 +8,8 @@ use super::rows::State;
 use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, Table, TableDefinition};
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 const FILE: &str = "index.redb";
 const TEMPORARY: &str = "index.redb.tmp";
@@ -93,32 +93,44 @@ pub(crate) struct Index {
     disk: Arc<dyn Disk>,
     cache_bytes: usize,
     database: RwLock<Option<Database>>,
+    /// Somebody waits to open it again: long reads give up.
+    wanted: Arc<AtomicBool>,
     pub(crate) rows: RowMeter,
 }
 
 impl Index {
     /// Opens the index, or makes an empty one, which then holds nothing of the log.
     pub(crate) fn open(disk: Arc<dyn Disk>, cache_bytes: usize) -> Result<Self, IndexError> {
-        let index = Self { disk, cache_bytes, database: RwLock::new(None), rows: RowMeter::default() };
-        let is_new = match index.disk.open(FILE) {
-            Ok(file) if file.len()? > 0 => {
-                index.put(index.open_file(file)?);
-                false
-            }
-            Ok(_) => true,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
-            Err(error) => return Err(error.into()),
-        };
-        if is_new {
-            // A cut before the rename leaves a temporary file, which is made anew at the next start.
-            let database = index.open_file(index.disk.create(TEMPORARY)?)?;
-            index.put(database);
-            // Opening its table is what makes it.
-            index.write(true, |_| Ok(()))?;
-            index.disk.rename(TEMPORARY, FILE)?;
-            index.disk.sync_folder("")?;
+        let index = Self::unopened(disk, cache_bytes);
+        if is_there(&*index.disk)? {
+            index.put(index.open_file(index.disk.open(FILE)?)?);
+            return Ok(index);
         }
+        // A cut before the rename leaves a temporary file, which is made anew at the next start.
+        let index = Self::make(&index.disk, cache_bytes)?;
+        index.publish()?;
         Ok(index)
+    }
+
+    fn unopened(disk: Arc<dyn Disk>, cache_bytes: usize) -> Self {
+        let (database, wanted) = (RwLock::new(None), Arc::default());
+        Self { disk, cache_bytes, database, wanted, rows: RowMeter::default() }
+    }
+
+    /// Makes an empty index beside the one there is, to be filled and then [`Index::publish`]ed.
+    pub(crate) fn make(disk: &Arc<dyn Disk>, cache_bytes: usize) -> Result<Self, IndexError> {
+        let index = Self::unopened(disk.clone(), cache_bytes);
+        index.put(index.open_file(disk.create(TEMPORARY)?)?);
+        index.write(true, |_| Ok(()))?;
+        Ok(index)
+    }
+
+    /// Puts an index that was made beside it, and is durable, in the place of the old one, which is kept; says where.
+    pub(crate) fn publish(&self) -> io::Result<Option<String>> {
+        let aside = set_aside(&*self.disk)?;
+        self.disk.rename(TEMPORARY, FILE)?;
+        self.disk.sync_folder("")?;
+        Ok(aside)
     }
 
     fn open_file(&self, file: Arc<dyn DiskFile>) -> Result<Database, IndexError> {
@@ -139,14 +151,9 @@ impl Index {
     /// applies what it lacks. Nobody reads before that has succeeded; if it fails, every call is refused until the next
     /// time.
     pub(crate) fn reopen<E: From<IndexError>>(&self, bring_up: impl FnOnce(&Self) -> Result<(), E>) -> Result<(), E> {
-        let mut place = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        let mut place = self.alone();
         drop(place.take());
-        let again = Self {
-            disk: self.disk.clone(),
-            cache_bytes: self.cache_bytes,
-            database: RwLock::new(None),
-            rows: RowMeter::default(),
-        };
+        let again = Self::unopened(self.disk.clone(), self.cache_bytes);
         let file = again.disk.open(FILE).map_err(IndexError::from)?;
         again.put(again.open_file(file)?);
         bring_up(&again)?;
@@ -154,9 +161,31 @@ impl Index {
         Ok(())
     }
 
+    /// Puts another index, made beside this one, in its place.
+    pub(crate) fn replace(&self, other: Self) -> io::Result<Option<String>> {
+        let mut place = self.alone();
+        drop(place.take());
+        let aside = other.publish()?;
+        *place = other.database.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(aside)
+    }
+
+    /// The database, once nobody reads.
+    fn alone(&self) -> RwLockWriteGuard<'_, Option<Database>> {
+        self.wanted.store(true, Ordering::Release);
+        let place = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        self.wanted.store(false, Ordering::Release);
+        place
+    }
+
+    /// The size of its cache, bytes.
+    pub(crate) fn cache_bytes(&self) -> usize {
+        self.cache_bytes
+    }
+
     /// Ends it; later calls are refused.
     pub(crate) fn close(&self) {
-        let database = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
+        let database = self.alone().take();
         if let Some(database) = database
             && let Err(error) = database.close()
         {
@@ -175,7 +204,7 @@ impl Index {
         let database = guard.as_ref().ok_or(IndexError::Closed)?;
         let transaction = database.begin_read().map_err(IndexError::from)?;
         let table = transaction.open_table(ROWS).map_err(IndexError::from)?;
-        let mut rx = Rx { table, rows: 0 };
+        let mut rx = Rx { table, rows: 0, wanted: self.wanted.clone() };
         let outcome = step(&mut rx);
         self.rows.read.fetch_add(rx.rows, Ordering::Relaxed);
         outcome
@@ -280,6 +309,32 @@ pub(crate) trait Read {
 pub(crate) struct Rx {
     table: ReadOnlyTable<Bytes, Bytes>,
     rows: u64,
+    wanted: Arc<AtomicBool>,
+}
+
+impl Rx {
+    /// Every row in key order as it stands in the tree, its checksum proved; given up when the index is to be opened again.
+    pub(crate) fn rows(&mut self, each: &mut Each<'_>) -> Result<(), IndexError> {
+        for row in self.table.range::<&[u8]>(..)? {
+            let (key, value) = row?;
+            self.rows += 1;
+            prove(key.value(), value.value())?;
+            if self.wanted.load(Ordering::Acquire) {
+                return Err(IndexError::Closed);
+            }
+            if !each(key.value(), value.value())? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a row is what was written.
+fn prove(tree_key: &[u8], row: &[u8]) -> Result<(), IndexError> {
+    let table = super::keys::table_of(tree_key).and_then(T::from_number).ok_or(IndexError::Damaged(T::State))?;
+    let key = table.key_of(tree_key).ok_or(IndexError::Damaged(table))?;
+    checked(table, &key, row).map(drop)
 }
 
 impl Rx {
@@ -342,6 +397,14 @@ impl Tx<'_> {
         let mut row = row.ok_or(IndexError::Damaged(table))?;
         row.iter_mut().for_each(|octet| *octet ^= 0x55);
         self.table.insert(&*table.tree_key(key), row.as_slice())?;
+        Ok(())
+    }
+
+    /// Writes a row as it stood in a tree, checksum included.
+    pub(crate) fn put_row(&mut self, tree_key: &[u8], row: &[u8]) -> Result<(), IndexError> {
+        prove(tree_key, row)?;
+        self.rows_written += 1;
+        self.table.insert(tree_key, row)?;
         Ok(())
     }
 
@@ -454,14 +517,25 @@ fn scan_whole(
     Ok(count)
 }
 
-/// Puts an index that cannot be read aside, where nobody looks for one; says where.
-pub(crate) fn set_aside(disk: &dyn Disk) -> io::Result<String> {
+/// Whether there is an index with anything in it.
+pub(crate) fn is_there(disk: &dyn Disk) -> io::Result<bool> {
+    match disk.open(FILE) {
+        Ok(file) => Ok(file.len()? > 0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Puts the index aside, if there is one, where nobody looks for one; says where.
+fn set_aside(disk: &dyn Disk) -> io::Result<Option<String>> {
     let names = disk.list("")?;
+    if !names.iter().any(|name| name == FILE) {
+        return Ok(None);
+    }
     let aside = (1..).map(|n: u32| format!("{FILE}.broken-{n}")).find(|name| !names.contains(name));
     let aside = aside.unwrap_or_else(|| format!("{FILE}.broken-0"));
     disk.rename(FILE, &aside)?;
-    disk.sync_folder("")?;
-    Ok(aside)
+    Ok(Some(aside))
 }
 
 /// redb's pages go over the same seam.

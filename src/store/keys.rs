@@ -67,6 +67,30 @@ pub(crate) enum T {
     Blobs = 67,
 }
 
+/// Every table.
+const ALL: [T; 20] = [
+    T::State,
+    T::Segments,
+    T::Domains,
+    T::Accounts,
+    T::Addresses,
+    T::Locals,
+    T::Aliases,
+    T::Names,
+    T::Subscriptions,
+    T::Doomed,
+    T::Entries,
+    T::Deleted,
+    T::Unseen,
+    T::Uids,
+    T::Mailboxes,
+    T::ModSeqs,
+    T::Expunged,
+    T::Messages,
+    T::Shares,
+    T::Blobs,
+];
+
 impl T {
     /// Where the table's number stands: after so many octets of the key.
     fn split(self) -> (Option<u8>, usize) {
@@ -75,6 +99,11 @@ impl T {
             MAILBOX_AREA..MESSAGE_AREA => (Some(MAILBOX_AREA), 4),
             _ => (Some(MESSAGE_AREA), 8),
         }
+    }
+
+    /// The table with this number.
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        ALL.into_iter().find(|table| *table as u8 == number)
     }
 
     /// Whether the newest rows come first.
@@ -187,29 +216,6 @@ pub(crate) fn after_prefix(prefix: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const ALL: [T; 20] = [
-        T::State,
-        T::Segments,
-        T::Domains,
-        T::Accounts,
-        T::Addresses,
-        T::Locals,
-        T::Aliases,
-        T::Names,
-        T::Subscriptions,
-        T::Doomed,
-        T::Entries,
-        T::Deleted,
-        T::Unseen,
-        T::Uids,
-        T::Mailboxes,
-        T::ModSeqs,
-        T::Expunged,
-        T::Messages,
-        T::Shares,
-        T::Blobs,
-    ];
 
     #[test]
     fn keys_read_back_and_name_their_table() {

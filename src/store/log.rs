@@ -32,6 +32,11 @@ impl Numbers {
         Self(AtomicU64::new(highest + 1))
     }
 
+    /// Leaves out every number up to this one.
+    pub(crate) fn leave(&self, number: u64) {
+        self.0.fetch_max(number + 1, Ordering::Relaxed);
+    }
+
     /// The next number.
     pub(crate) fn next(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)
@@ -47,13 +52,14 @@ pub(crate) struct Log {
     /// Nothing at the start and after a failure.
     current: Option<Current>,
     last: Position,
-    /// The number given to the segment that the next batch will begin.
-    planned: Option<u64>,
+    /// The number and the salt of the segment that the next batch will begin.
+    planned: Option<(u64, u32)>,
 }
 
 #[derive(Debug)]
 struct Current {
     number: u64,
+    salt: u32,
     file: Arc<dyn DiskFile>,
     end: u64,
     zeros_to: u64,
@@ -66,9 +72,9 @@ impl Log {
     }
 
     /// Goes on in a segment that has just been begun and ends at `last`.
-    pub(crate) fn go_on(&mut self, file: Arc<dyn DiskFile>, last: Position) {
+    pub(crate) fn go_on(&mut self, file: Arc<dyn DiskFile>, salt: u32, last: Position) {
         let zeros_to = last.end + WINDOW_BYTES;
-        self.current = Some(Current { number: last.segment, file, end: last.end, zeros_to });
+        self.current = Some(Current { number: last.segment, salt, file, end: last.end, zeros_to });
         self.last = last;
     }
 
@@ -82,22 +88,27 @@ impl Log {
         if let Some(current) = self.current.as_ref().filter(|current| current.end < self.segment_bytes) {
             return Place { segment: current.number, offset: current.end };
         }
-        let segment = *self.planned.get_or_insert_with(|| self.numbers.next());
+        let (segment, _) = *self.planned.get_or_insert_with(|| (self.numbers.next(), self.disk.chance()));
         Place { segment, offset: PAGE_BYTES }
     }
 
+    /// The salt of the segment that the next batch will lie in, once its place is known.
+    pub(crate) fn salt(&self) -> u32 {
+        self.planned.map(|(_, salt)| salt).or_else(|| self.current.as_ref().map(|current| current.salt)).unwrap_or(0)
+    }
+
     /// The batch as it will be written at `place` after `last`, and where the log will stand then.
-    pub(crate) fn seal(batch: Builder, place: Place, last: Position) -> (Vec<u8>, Position) {
+    pub(crate) fn seal(batch: Builder, (place, salt): (Place, u32), last: Position) -> (Vec<u8>, Position) {
         let sequence = last.sequence + 1;
-        let (bytes, crc) = batch.finish(place.segment, sequence, last.crc);
+        let (bytes, crc) = batch.finish((place.segment, salt), sequence, last.crc);
         let end = place.offset + bytes.len() as u64;
         (bytes, Position { segment: place.segment, end, sequence, crc })
     }
 
     /// Writes a sealed batch and returns when it is durable.
     pub(crate) fn append(&mut self, bytes: &[u8], position: Position) -> io::Result<()> {
-        let done = if self.planned.take().is_some() {
-            self.begin_segment(bytes, position)
+        let done = if let Some((_, salt)) = self.planned.take() {
+            self.begin_segment(bytes, salt, position)
         } else {
             self.overwrite(bytes, position)
         };
@@ -114,12 +125,12 @@ impl Log {
         }
     }
 
-    fn begin_segment(&mut self, bytes: &[u8], position: Position) -> io::Result<()> {
+    fn begin_segment(&mut self, bytes: &[u8], salt: u32, position: Position) -> io::Result<()> {
         self.leave();
         let number = position.segment;
-        let header = Header { kind: Kind::Commit, number, predecessor: self.last };
+        let header = Header { kind: Kind::Commit, number, salt, predecessor: self.last };
         let file = begin(&*self.disk, &header, bytes)?;
-        self.current = Some(Current { number, file, end: position.end, zeros_to: position.end + WINDOW_BYTES });
+        self.current = Some(Current { number, salt, file, end: position.end, zeros_to: position.end + WINDOW_BYTES });
         Ok(())
     }
 

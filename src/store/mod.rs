@@ -7,6 +7,7 @@ mod apply;
 mod batch;
 mod body;
 mod bytes;
+mod chain;
 mod chunk;
 mod codec;
 mod decide;
@@ -20,11 +21,13 @@ mod names;
 mod query;
 mod queue;
 mod reader;
+mod rebuild;
 mod recover;
 mod rows;
 mod runs;
 mod segment;
 pub mod sim;
+mod snapshot;
 mod spans;
 mod stats;
 mod steps;
@@ -36,6 +39,7 @@ pub use body::{Body, BodyWriter};
 pub use disk::{Disk, DiskFile, Lock, RealDisk};
 pub use names::{NameQuery, NameStep, NamedMailbox};
 pub use reader::BodyReader;
+pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use steps::MessageStep;
 pub use types::*;
@@ -57,6 +61,9 @@ pub const COPY_MESSAGES_MAX: u64 = 20_000;
 /// Bulk changes go in steps of so many messages.
 pub const STEP_MESSAGES_MAX: usize = 1_000;
 
+/// Snapshots that are kept.
+const SNAPSHOTS_KEPT: usize = 2;
+
 /// How the store is to work.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -66,11 +73,13 @@ pub struct Options {
     pub index_cache_bytes: usize,
     /// How long a batch gathers while other deliveries arrive.
     pub gather: Duration,
+    /// Make the index anew, and raise every mailbox, whether or not it looks whole.
+    pub salvage: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_bytes: 16 << 20, index_cache_bytes: 1 << 20, gather: Duration::from_millis(3) }
+        Self { segment_bytes: 16 << 20, index_cache_bytes: 1 << 20, gather: Duration::from_millis(3), salvage: false }
     }
 }
 
@@ -106,6 +115,14 @@ pub(crate) struct Shared {
     batches: AtomicU64,
     /// Why nothing can be written at the moment.
     trouble: Mutex<Option<String>>,
+    /// What the start found damaged.
+    damage: chain::Damage,
+    /// The snapshots there are, ascending.
+    snapshots: Mutex<Vec<Snapshot>>,
+    /// The commit segment in which the index was last made durable.
+    durable_segment: AtomicU64,
+    /// How often the index was made anew since the start.
+    rebuilds: AtomicU64,
     lock: Mutex<Option<Lock>>,
 }
 
@@ -135,6 +152,42 @@ impl Drop for Open {
 }
 
 impl Shared {
+    /// Commit segments below this number are needed by no replay, whatever is lost: they lie before the older of the two
+    /// newest snapshots, and the index has durably seen them. 0 while there are not two.
+    #[expect(dead_code, reason = "reclaim asks for it")]
+    pub(crate) fn event_floor(&self) -> u64 {
+        let snapshots = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
+        let older = snapshots.len().checked_sub(SNAPSHOTS_KEPT).and_then(|at| snapshots.get(at));
+        older.map_or(0, |older| older.position.segment.min(self.durable_segment.load(Ordering::Acquire)))
+    }
+
+    /// Writes a snapshot and removes those before the newest two. Blocks.
+    pub(crate) fn take_snapshot(&self, pause: &mut dyn FnMut()) -> Result<Snapshot, Refusal> {
+        let mut snapshots = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = snapshot::numbers(&*self.disk).map_err(|error| refusal_of(&error))?;
+        let number = known.last().map_or(1, |number| number + 1);
+        let written = snapshot::write(&*self.disk, &self.index, number, pause).map_err(|error| {
+            ::log::error!("writing a snapshot: {error}");
+            match error {
+                snapshot::SnapshotError::Disk(error) => refusal_of(&error),
+                snapshot::SnapshotError::Index(error) => query::refusal_of_index(&error),
+                snapshot::SnapshotError::Damaged(_) => Refusal::Damaged,
+            }
+        })?;
+        snapshots.push(written);
+        let old = snapshots.len().saturating_sub(SNAPSHOTS_KEPT);
+        let kept = snapshots.split_off(old);
+        let oldest = kept.first().map_or(0, |snapshot| snapshot.number);
+        *self.snapshots.lock().unwrap_or_else(PoisonError::into_inner) = kept;
+        for number in known.into_iter().filter(|number| *number < oldest) {
+            let name = segment::file_name(segment::Kind::Snapshot, number);
+            if let Err(error) = self.disk.remove(&name) {
+                ::log::warn!("removing {name}: {error}");
+            }
+        }
+        Ok(written)
+    }
+
     /// Whether the disk has room for new messages; a disk that does not tell has.
     fn has_room(&self) -> bool {
         let keep_free_bytes = self.keep_free_bytes.load(Ordering::Relaxed);
@@ -142,17 +195,21 @@ impl Shared {
     }
 }
 
-/// Opens the index and brings it up to the end of the log. A panic inside redb counts as a broken index.
+/// Opens the index, or makes it anew, and brings it up to the end of the log. A panic inside redb counts as a broken index.
 fn open_index(
     disk: &Arc<dyn Disk>,
     numbers: &Arc<log::Numbers>,
     found: &recover::Found,
-    options: &Options,
-) -> Result<(index::Index, log::Log), recover::RecoverError> {
+    (options, anew): (&Options, bool),
+) -> Result<(index::Index, log::Log, chain::Damage), recover::RecoverError> {
+    let log = (found, options.segment_bytes);
     let open = || {
+        if anew {
+            return rebuild::at_start(disk, options.index_cache_bytes, numbers, log, options.salvage);
+        }
         let index = index::Index::open(disk.clone(), options.index_cache_bytes)?;
-        let log = recover::start(disk, &index, numbers, found, options.segment_bytes)?;
-        Ok((index, log))
+        let (log, damage) = recover::start(disk, &index, numbers, log, &recover::Reading::default())?;
+        Ok((index, log, damage))
     };
     catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| {
         let error = redb::Error::Corrupted("redb panicked".into());
@@ -271,18 +328,25 @@ impl Store {
         let lock = disk.lock().map_err(|error| failed("lock", &error))?.ok_or(OpenError::Locked)?;
         let found = recover::look(&*disk).map_err(|error| failed("log", &error))?;
         let numbers = Arc::new(log::Numbers::after(found.highest));
-        let open = || open_index(&disk, &numbers, &found, &options);
-        let opened = match open() {
-            Err(error) if error.is_broken_index() && recover::is_whole(&*disk, &found) => {
-                let aside = index::set_aside(&*disk).map_err(|error| failed("index.redb", &error))?;
-                ::log::error!("{error}: the index is made anew from the log; the old one is kept as {aside}");
-                open()
+        let open = |anew| open_index(&disk, &numbers, &found, (&options, anew));
+        let is_there = index::is_there(&*disk).map_err(|error| failed("index.redb", &error))?;
+        let is_lost = !is_there && !found.is_new();
+        if is_lost {
+            ::log::error!("index.redb is missing or empty; it is made anew from the newest snapshot and the log");
+        }
+        let opened = match open(is_lost || options.salvage) {
+            Err(error) if error.is_broken_index() => {
+                ::log::error!("{error}; the index is made anew from the newest snapshot and the log");
+                open(true)
             }
             opened => opened,
         };
-        let (index, log) = opened.map_err(|error| OpenError::Failed(error.to_string()))?;
-        let doomed = index.read(|rx| Ok::<_, index::IndexError>(query::state(rx)?.doomed > 0));
-        let doomed = doomed.map_err(|error| failed("index.redb", &error))?;
+        let (index, log, damage) = opened.map_err(|error| OpenError::Failed(error.to_string()))?;
+        for what in &damage.told {
+            ::log::error!("damaged: {what}");
+        }
+        let state = index.read(query::state).map_err(|error| failed("index.redb", &error))?;
+        let snapshots = snapshot::list(&*disk).map_err(|error| failed("snapshots", &error))?;
         let shared = Arc::new(Shared {
             bodies: body::Bodies::new(disk.clone(), numbers, options.segment_bytes),
             files: reader::Files::new(disk.clone()),
@@ -291,7 +355,11 @@ impl Store {
             queue: queue::Queue::new(),
             keep_free_bytes: AtomicU64::new(0),
             in_flight: AtomicUsize::new(0),
-            doomed: AtomicBool::new(doomed),
+            doomed: AtomicBool::new(state.doomed > 0),
+            damage,
+            snapshots: Mutex::new(snapshots),
+            durable_segment: AtomicU64::new(state.position.segment),
+            rebuilds: AtomicU64::new(0),
             riders: Mutex::default(),
             batches: AtomicU64::new(0),
             trouble: Mutex::new(None),
@@ -306,7 +374,12 @@ impl Store {
         let writer = writer::Writer::start(shared.clone(), log, options.gather);
         let writer = writer.map_err(|error| failed("the writer's thread", &error))?;
         let open = Arc::new(Open { shared: shared.clone(), writer: Mutex::new(Some(writer)) });
-        Ok(Self { shared, open })
+        let store = Self { shared, open };
+        if state.raise_from > 0 {
+            ::log::warn!("UIDs and modification sequences are raised, because some may have been given out and lost");
+            smol::block_on(store.raise()).map_err(|refusal| OpenError::Failed(format!("raising UIDs: {refusal:?}")))?;
+        }
+        Ok(store)
     }
 
     /// Checkpoints, ends the writer and gives the lock back; every later call is refused. Blocks.
@@ -318,6 +391,17 @@ impl Store {
     /// what is there can still be flagged, moved and deleted.
     pub fn keep_free(&self, bytes: u64) {
         self.shared.keep_free_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What the start found damaged, in words for the operator: the first of it, and how many in all.
+    pub fn damage(&self) -> (&[String], u64) {
+        (&self.shared.damage.told, self.shared.damage.count)
+    }
+
+    /// Writes a snapshot of the index, durable when this returns, and removes those before the newest two.
+    pub async fn snapshot(&self) -> Result<Snapshot, Refusal> {
+        let shared = self.shared.clone();
+        self.shared.workers.run(move || shared.take_snapshot(&mut || ())).await.unwrap_or(Err(Refusal::Unavailable))
     }
 
     /// A sum over the index's contents, equal for equal contents wherever bodies lie: a test seam.

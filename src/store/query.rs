@@ -53,10 +53,8 @@ impl Shared {
                     if !again {
                         return Err(refusal_of_index(&error));
                     }
-                    if !matches!(error, IndexError::Damaged(_)) {
-                        // Ends with an error when it has been tried, which is all that matters here.
-                        let _ = self.queue.reopen().recv().await;
-                    }
+                    // Ends with an error when it has been tried, which is all that matters here.
+                    let _ = self.queue.reopen(matches!(error, IndexError::Damaged(_))).recv().await;
                 }
                 None => return Err(Refusal::Unavailable),
             }

@@ -33,8 +33,8 @@ pub(crate) enum Work {
     Batch(Batch),
     /// Nobody waits: there is time for chores.
     Chores,
-    /// The index is to be opened again.
-    Reopen,
+    /// The index is to be opened again, or made anew.
+    Reopen { anew: bool },
     /// The store is to be closed.
     Close,
 }
@@ -89,6 +89,7 @@ struct State {
     waiting: VecDeque<Request>,
     closed: bool,
     reopen: bool,
+    anew: bool,
     /// Whoever waits for the index to be opened again.
     reopened: Vec<smol::channel::Sender<()>>,
 }
@@ -128,12 +129,13 @@ impl Queue {
         }
     }
 
-    /// Asks for the index to be opened again; the receiver ends when that has been tried.
-    pub(crate) fn reopen(&self) -> smol::channel::Receiver<()> {
+    /// Asks for the index to be opened again, or made anew; the receiver ends when that has been tried.
+    pub(crate) fn reopen(&self, anew: bool) -> smol::channel::Receiver<()> {
         let (done, wait) = smol::channel::bounded(1);
         let mut state = self.lock();
         if !state.closed {
             state.reopen = true;
+            state.anew |= anew;
             state.reopened.push(done);
             self.arrived.notify_one();
         }
@@ -164,7 +166,7 @@ impl Queue {
         let mut state = self.lock();
         loop {
             if std::mem::take(&mut state.reopen) {
-                return Work::Reopen;
+                return Work::Reopen { anew: std::mem::take(&mut state.anew) };
             }
             if !state.waiting.is_empty() {
                 break;
@@ -224,7 +226,7 @@ mod tests {
     fn take(queue: &Queue, expected: usize) -> Batch {
         match queue.take(GATHER, &|come| come < expected, false) {
             Work::Batch(batch) => batch,
-            Work::Chores | Work::Reopen | Work::Close => panic!("no batch"),
+            Work::Chores | Work::Reopen { .. } | Work::Close => panic!("no batch"),
         }
     }
 

@@ -7,12 +7,16 @@
 
 use super::apply::{News, Place, apply};
 use super::batch::Batch;
+use super::chain::{Damage, chain, walk};
 use super::disk::Disk;
 use super::event::Event;
-use super::index::{Index, IndexError};
+use super::index::{Index, IndexError, Tx};
 use super::log::{Log, Numbers, begin};
-use super::segment::{Header, Kind, PAGE_BYTES, Position, file_name, parse_name};
+use super::segment::{Header, Kind, PAGE_BYTES, Position, parse_name};
+use super::snapshot;
+use std::collections::BTreeSet;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Batches applied in one transaction of the index at the most, and octets of them.
@@ -28,13 +32,18 @@ pub(crate) enum RecoverError {
     Index(IndexError),
     /// The log is not what was written.
     Log(String),
+    /// An event cannot be applied: the index is not to be used, and to be made again without that one.
+    Event(EventName, String),
 }
+
+/// Which event: the sequence of its batch, and its place in that.
+pub(crate) type EventName = (u64, usize);
 
 impl RecoverError {
     /// Whether the index is at fault, and another one made from the log would not be.
     pub(crate) fn is_broken_index(&self) -> bool {
         match self {
-            Self::Index(IndexError::Damaged(_)) => true,
+            Self::Index(IndexError::Damaged(_)) | Self::Event(..) => true,
             Self::Index(IndexError::Redb(error)) => match &**error {
                 redb::Error::Corrupted(_) => true,
                 // Not redb's file at all.
@@ -64,24 +73,36 @@ impl std::fmt::Display for RecoverError {
             Self::Disk(error) => write!(f, "the disk failed: {error}"),
             Self::Index(error) => write!(f, "the index failed: {error}"),
             Self::Log(what) => write!(f, "the log is damaged: {what}"),
+            Self::Event((sequence, number), what) => {
+                write!(f, "event {number} of batch {sequence} cannot be applied: {what}")
+            }
         }
     }
 }
 
-/// What lies in `log/`.
+/// What lies in `log/` and `snapshots/`.
 #[derive(Debug)]
 pub(crate) struct Found {
     /// The highest number in use; 0 for none.
     pub(crate) highest: u64,
-    /// The newest commit segment.
-    newest: Option<u64>,
+    /// Commit segments, ascending.
+    pub(crate) commits: Vec<u64>,
     /// How many segments there are.
     pub(crate) segments: u64,
+    /// Snapshots, ascending.
+    pub(crate) snapshots: Vec<u64>,
 }
 
-/// Looks through `log/` and removes what a cut left half made.
+impl Found {
+    /// Whether there was never a store here.
+    pub(crate) fn is_new(&self) -> bool {
+        self.segments == 0 && self.snapshots.is_empty()
+    }
+}
+
+/// Looks through the folders and removes what a cut left half made.
 pub(crate) fn look(disk: &dyn Disk) -> io::Result<Found> {
-    let mut found = Found { highest: 0, newest: None, segments: 0 };
+    let mut found = Found { highest: 0, commits: Vec::new(), segments: 0, snapshots: snapshot::numbers(disk)? };
     for name in disk.list("log")? {
         if name.ends_with(".tmp") {
             disk.remove(&format!("log/{name}"))?;
@@ -89,16 +110,23 @@ pub(crate) fn look(disk: &dyn Disk) -> io::Result<Found> {
             found.highest = found.highest.max(number);
             found.segments += 1;
             if kind == Kind::Commit {
-                found.newest = found.newest.max(Some(number));
+                found.commits.push(number);
             }
         }
     }
+    found.commits.sort_unstable();
     Ok(found)
 }
 
-/// Whether the log goes back to its first batch, so that an index can be made from it alone.
-pub(crate) fn is_whole(disk: &dyn Disk, found: &Found) -> bool {
-    found.newest.is_some_and(|newest| chain(disk, newest, 0).is_ok())
+/// How a start reads the log.
+#[derive(Debug, Default)]
+pub(crate) struct Reading {
+    /// Events that could not be applied, and are set aside.
+    pub(crate) skip: BTreeSet<EventName>,
+    /// The index was made from a snapshot or from nothing: what lies behind the last batch must prove that it was the last.
+    pub(crate) proves_end: bool,
+    /// Something is lost already, or must be taken for lost.
+    pub(crate) raises: bool,
 }
 
 /// Brings the index up to the end of the log; both are durable and agree when this returns.
@@ -106,59 +134,73 @@ pub(crate) fn start(
     disk: &Arc<dyn Disk>,
     index: &Index,
     numbers: &Arc<Numbers>,
-    found: &Found,
-    segment_bytes: u64,
-) -> Result<Log, RecoverError> {
-    let from = position(index)?;
-    let Some(newest) = found.newest else {
-        if from.segment != 0 {
-            return Err(RecoverError::Log(format!("segment {} is missing", from.segment)));
-        }
-        return Ok(Log::new(disk.clone(), numbers.clone(), segment_bytes, from));
-    };
-    let chain = chain(&**disk, newest, from.segment)?;
-    let mut replay = Replay { index, waiting: Vec::new(), waiting_bytes: 0 };
+    (found, segment_bytes): (&Found, u64),
+    reading: &Reading,
+) -> Result<(Log, Damage), RecoverError> {
+    let state = index.read(super::query::state)?;
+    let from = state.position;
+    numbers.leave(from.segment);
+    let chain = chain(&**disk, &found.commits, from)?;
+    let mut replay = Replay::new(&**disk, index, &reading.skip);
     let mut last = from;
-    let mut held: Option<(Batch, Position)> = None;
-    walk(&**disk, &chain, from, None, &mut |batch, after| {
-        if let Some((batch, after)) = held.replace((batch, after)) {
+    let mut held: Option<(Batch, Position, bool)> = None;
+    let mut damage = walk(&**disk, &chain, from, None, &mut |batch, after, damaged| {
+        if let Some((batch, after, damaged)) = held.replace((batch, after, damaged)) {
             last = after;
-            replay.add(batch, after)?;
+            replay.add(batch, after, damaged)?;
         }
         Ok(())
     })?;
+    let end = held.as_ref().map_or(last, |(_, after, _)| *after);
+    if reading.proves_end && end.segment != 0 && !super::chain::is_clean_tail(&**disk, end).unwrap_or(false) {
+        damage.note(format!("segment {} may have held more than can be read", end.segment));
+    }
     let mut log = Log::new(disk.clone(), numbers.clone(), segment_bytes, last);
-    let Some((batch, _)) = held else {
-        return Ok(log);
-    };
-    let number = numbers.next();
-    let sequence = batch.sequence;
-    let (bytes, crc) = batch.moved_to(number);
-    let file = begin(&**disk, &Header { kind: Kind::Commit, number, predecessor: last }, &bytes)?;
-    let end = PAGE_BYTES + bytes.len() as u64;
-    let after = Position { segment: number, end, sequence, crc };
-    let batch = Batch::read(&*file, number, PAGE_BYTES, end)?;
-    let batch = batch.ok_or_else(|| RecoverError::Log(format!("segment {number} does not read back")))?;
-    replay.add(batch, after)?;
+    if let Some((batch, _, damaged)) = held {
+        let (number, salt, sequence) = (numbers.next(), disk.chance(), batch.sequence);
+        let (bytes, crc) = batch.moved_to((number, salt));
+        let file = begin(&**disk, &Header { kind: Kind::Commit, number, salt, predecessor: last }, &bytes)?;
+        let end = PAGE_BYTES + bytes.len() as u64;
+        let after = Position { segment: number, end, sequence, crc };
+        let batch = Batch::read(&*file, (number, Some(salt)), PAGE_BYTES, end)?;
+        let batch = batch.ok_or_else(|| RecoverError::Log(format!("segment {number} does not read back")))?;
+        replay.add(batch, after, damaged)?;
+        log.go_on(file, salt, after);
+    }
     replay.flush()?;
-    index.write(true, |_| Ok(()))?;
-    log.go_on(file, after);
-    Ok(log)
+    damage.add(std::mem::take(&mut replay.damage));
+    index.write(true, |tx| {
+        let state = tx.state()?;
+        if reading.raises || !damage.is_none() {
+            state.raise_from = state.raise_from.max(1);
+        } else if reading.proves_end {
+            // Nothing is missing, so nothing needs to be raised.
+            state.raise_from = 0;
+        }
+        Ok(())
+    })?;
+    Ok((log, damage))
 }
 
-/// Applies what lies between the index's position and `to`, after the index was opened again.
+/// Applies what lies between the index's position and `to`, after the index was opened again or made anew.
 pub(crate) fn catch_up(disk: &dyn Disk, index: &Index, to: Position) -> Result<(), RecoverError> {
-    let from = position(index)?;
+    let from = index.read(super::query::state)?.position;
     if from == to {
         return Ok(());
     }
-    let chain = chain(disk, to.segment, from.segment)?;
-    let mut replay = Replay { index, waiting: Vec::new(), waiting_bytes: 0 };
+    let found = look(disk)?;
+    let end = found.commits.partition_point(|number| *number <= to.segment);
+    let chain = chain(disk, found.commits.get(..end).unwrap_or_default(), from)?;
+    let skip = BTreeSet::new();
+    let mut replay = Replay::new(disk, index, &skip);
     let mut reached = from;
-    walk(disk, &chain, from, Some(to.end), &mut |batch, after| {
+    let damage = walk(disk, &chain, from, Some(to.end), &mut |batch, after, damaged| {
         reached = after;
-        replay.add(batch, after)
+        replay.add(batch, after, damaged)
     })?;
+    if let Some(what) = damage.told.into_iter().next() {
+        return Err(RecoverError::Log(what));
+    }
     replay.flush()?;
     if reached != to {
         return Err(RecoverError::Log(format!("it ends at {reached:?}, not at {to:?}")));
@@ -166,116 +208,26 @@ pub(crate) fn catch_up(disk: &dyn Disk, index: &Index, to: Position) -> Result<(
     Ok(())
 }
 
-fn position(index: &Index) -> Result<Position, IndexError> {
-    index.read(|rx| Ok(super::query::state(rx)?.position))
-}
-
-/// The commit segments from `oldest` (0: from the first ever) to `newest`, as their headers tell, ascending. Segments that
-/// nobody names as predecessor were begun and never acknowledged.
-fn chain(disk: &dyn Disk, newest: u64, oldest: u64) -> Result<Vec<Header>, RecoverError> {
-    let mut chain = Vec::new();
-    let mut number = newest;
-    loop {
-        let name = file_name(Kind::Commit, number);
-        let file = match disk.open(&name) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(RecoverError::Log(format!("{name} is missing")));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let header = Header::read(&*file)?.filter(|header| header.kind == Kind::Commit && header.number == number);
-        let header = header.ok_or_else(|| RecoverError::Log(format!("{name} has no valid header")))?;
-        chain.push(header);
-        let before = header.predecessor.segment;
-        if number == oldest || (before == 0 && oldest == 0) {
-            chain.reverse();
-            return Ok(chain);
-        }
-        if before < oldest || before >= number {
-            return Err(RecoverError::Log(format!("segment {oldest} is not among the predecessors of {newest}")));
-        }
-        number = before;
-    }
-}
-
-/// Reads whole batches after `from` through a chain of segments, each with the position after it.
-fn walk(
-    disk: &dyn Disk,
-    chain: &[Header],
-    from: Position,
-    end: Option<u64>,
-    each: &mut dyn FnMut(Batch, Position) -> Result<(), RecoverError>,
-) -> Result<(), RecoverError> {
-    let mut last = from;
-    for (n, header) in chain.iter().enumerate() {
-        let number = header.number;
-        let file = disk.open(&file_name(Kind::Commit, number))?;
-        let mut offset = PAGE_BYTES;
-        if number == from.segment {
-            offset = from.end;
-        } else if header.predecessor != last {
-            let told = header.predecessor;
-            return Err(RecoverError::Log(format!("segment {number} follows {told:?}, but the log reached {last:?}")));
-        }
-        let successor = chain.get(n + 1);
-        let limit = match (successor, end) {
-            (Some(next), _) => next.predecessor.end,
-            (None, Some(end)) => end,
-            (None, None) => file.len()?,
-        };
-        loop {
-            let batch = Batch::read(&*file, number, offset, limit)?;
-            let follows = |batch: &Batch| batch.sequence == last.sequence + 1 && batch.crc_before == last.crc;
-            let Some(batch) = batch.filter(follows) else {
-                break;
-            };
-            offset += batch.padded_bytes;
-            last = Position { segment: number, end: offset, sequence: batch.sequence, crc: batch.crc };
-            each(batch, last)?;
-        }
-        let must_end = successor.is_some() || end.is_some();
-        if must_end && offset < limit {
-            return Err(RecoverError::Log(format!("segment {number} has a bad batch at {offset}")));
-        }
-        if !must_end && let Some(later) = later_batch(&*file, number, offset, limit, last.sequence)? {
-            // It was written only after everything before it had been synced: this is damage, not a torn end.
-            let what = format!("segment {number} has a bad batch at {offset} and a whole one at {later}");
-            return Err(RecoverError::Log(what));
-        }
-    }
-    Ok(())
-}
-
-/// Where a whole batch with a sequence above the next one begins, if there is one.
-fn later_batch(
-    file: &dyn super::disk::DiskFile,
-    segment: u64,
-    from: u64,
-    limit: u64,
-    sequence: u64,
-) -> io::Result<Option<u64>> {
-    let mut offset = from;
-    while offset < limit {
-        if let Some(batch) = Batch::read(file, segment, offset, limit)?
-            && batch.sequence > sequence + 1
-        {
-            return Ok(Some(offset));
-        }
-        offset += PAGE_BYTES;
-    }
-    Ok(None)
-}
-
 /// Gathers batches and applies them.
 struct Replay<'a> {
+    disk: &'a dyn Disk,
     index: &'a Index,
+    skip: &'a BTreeSet<EventName>,
     waiting: Vec<(Batch, Position)>,
     waiting_bytes: u64,
+    /// Something before what waits was found damaged.
+    damaged: bool,
+    damage: Damage,
 }
 
-impl Replay<'_> {
-    fn add(&mut self, batch: Batch, after: Position) -> Result<(), RecoverError> {
+impl<'a> Replay<'a> {
+    fn new(disk: &'a dyn Disk, index: &'a Index, skip: &'a BTreeSet<EventName>) -> Self {
+        let (waiting, damage) = (Vec::new(), Damage::default());
+        Self { disk, index, skip, waiting, waiting_bytes: 0, damaged: false, damage }
+    }
+
+    fn add(&mut self, batch: Batch, after: Position, damaged: bool) -> Result<(), RecoverError> {
+        self.damaged |= damaged;
         self.waiting_bytes += batch.padded_bytes;
         self.waiting.push((batch, after));
         if self.waiting.len() >= GROUP_BATCHES_MAX || self.waiting_bytes >= GROUP_BYTES_MAX {
@@ -286,26 +238,72 @@ impl Replay<'_> {
 
     fn flush(&mut self) -> Result<(), RecoverError> {
         self.waiting_bytes = 0;
-        let mut batches = Vec::new();
-        for (batch, after) in std::mem::take(&mut self.waiting) {
-            let what = || RecoverError::Log(format!("batch {} holds an event of an unknown kind", batch.sequence));
-            let events = batch.events().ok_or_else(what)?;
-            let events = events.into_iter().map(Event::decode).collect::<Option<Vec<_>>>().ok_or_else(what)?;
-            let place = Place { segment: after.segment, offset: after.end - batch.padded_bytes };
-            batches.push((events, place, after));
+        let waiting = std::mem::take(&mut self.waiting);
+        let Some(&(_, last)) = waiting.last() else {
+            return Ok(());
+        };
+        let mut batches = Vec::with_capacity(waiting.len());
+        for (batch, after) in &waiting {
+            batches.push((self.events(batch)?, batch.sequence, *after, batch.padded_bytes));
         }
-        if let Some((_, _, last)) = batches.last() {
-            let last = *last;
-            self.index.write(false, |tx| {
-                for (events, place, _) in &batches {
-                    for event in events {
-                        apply(tx, event, *place, &mut News::default())?;
+        let mut culprit = None;
+        let applied = self.index.write(false, |tx| {
+            for (events, sequence, after, padded_bytes) in &batches {
+                let place = Place { segment: after.segment, offset: after.end - padded_bytes };
+                for (number, event, bytes) in events {
+                    let state = tx.state()?;
+                    state.event_bytes = state.event_bytes.saturating_add(*bytes);
+                    if let Some(event) = event {
+                        apply_or_tell(tx, event, place)
+                            .inspect_err(|error| culprit = Some(((*sequence, *number), error.to_string())))?;
                     }
                 }
-                tx.state()?.position = last;
-                Ok(())
-            })?;
+            }
+            let state = tx.state()?;
+            state.position = last;
+            if self.damaged {
+                state.raise_from = state.raise_from.max(1);
+            }
+            Ok(())
+        });
+        match (applied, culprit) {
+            (Err(IndexError::Damaged(_)), Some((name, what))) => Err(RecoverError::Event(name, what)),
+            (applied, _) => Ok(applied?),
         }
+    }
+
+    /// The events of a batch with their numbers and lengths; nothing in the place of one that is set aside.
+    fn events(&mut self, batch: &Batch) -> Result<Vec<(usize, Option<Event>, u64)>, RecoverError> {
+        let sequence = batch.sequence;
+        let Some(all) = batch.events() else {
+            self.set_aside(format!("batch {sequence} is out of shape"), batch.payload())?;
+            return Ok(Vec::new());
+        };
+        let mut events = Vec::with_capacity(all.len());
+        for (number, bytes) in all.into_iter().enumerate() {
+            let event = Event::decode(bytes).filter(|_| !self.skip.contains(&(sequence, number)));
+            if event.is_none() {
+                self.set_aside(format!("event {number} of batch {sequence} cannot be applied"), bytes)?;
+            }
+            events.push((number, event, bytes.len() as u64));
+        }
+        Ok(events)
+    }
+
+    /// Keeps what cannot be applied where nobody looks for it but the operator.
+    fn set_aside(&mut self, what: String, bytes: &[u8]) -> Result<(), RecoverError> {
+        let names = self.disk.list("")?;
+        let aside = (1..).map(|n: u32| format!("event.broken-{n}")).find(|name| !names.contains(name));
+        let aside = aside.unwrap_or_else(|| "event.broken-0".to_owned());
+        super::disk::create_whole(self.disk, &aside, &[(0, bytes)])?;
+        self.damaged = true;
+        self.damage.note(format!("{what}; it is kept as {aside}"));
         Ok(())
     }
+}
+
+/// Applies an event; a panic in that is an error like others.
+fn apply_or_tell(tx: &mut Tx<'_>, event: &Event, place: Place) -> Result<(), IndexError> {
+    catch_unwind(AssertUnwindSafe(|| apply(tx, event, place, &mut News::default())))
+        .unwrap_or(Err(IndexError::Damaged(super::keys::T::State)))
 }

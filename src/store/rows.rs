@@ -6,8 +6,8 @@ use super::keys::{T, key_blob, key_u32, key_u64, key_uid};
 use super::segment::Position;
 use super::types::*;
 
-/// The version of the index's rows.
-const FORMAT_VERSION: u64 = 1;
+/// The version of the index's rows; version 1 had a state without what the log amounts to.
+const FORMAT_VERSION: u64 = 2;
 /// Extents in one row at the most.
 const ROW_EXTENTS_MAX: usize = 128;
 
@@ -32,6 +32,10 @@ pub(crate) struct State {
     pub(crate) messages: u64,
     /// Deleted mailboxes whose rows are still there.
     pub(crate) doomed: u64,
+    /// Octets of all events that were ever applied.
+    pub(crate) event_bytes: u64,
+    /// Mailboxes from this number on are still to be raised, because something may have been lost; 0 when none is.
+    pub(crate) raise_from: u32,
 }
 
 impl Default for State {
@@ -46,6 +50,8 @@ impl Default for State {
             accounts: 0,
             messages: 0,
             doomed: 0,
+            event_bytes: 0,
+            raise_from: 0,
         }
     }
 }
@@ -59,17 +65,19 @@ impl State {
         to.put(&self.account_next).put(&self.mailbox_next).put(&self.uid_validity_next);
         to.put(&self.message_next).put(&self.blob_next);
         to.put(&self.accounts).put(&self.messages).put(&self.doomed);
+        to.put(&self.event_bytes).put(&self.raise_from);
         to.0
     }
 
     /// Reads the row.
     pub(crate) fn decode(row: &[u8]) -> Option<Self> {
         let mut from = Decoder(row);
-        if from.get::<u64>()? != FORMAT_VERSION {
+        let version = from.get::<u64>()?;
+        if version == 0 || version > FORMAT_VERSION {
             return None;
         }
         let position = Position { segment: from.get()?, end: from.get()?, sequence: from.get()?, crc: from.get()? };
-        Some(Self {
+        let mut state = Self {
             position,
             account_next: from.get()?,
             mailbox_next: from.get()?,
@@ -79,7 +87,14 @@ impl State {
             accounts: from.get()?,
             messages: from.get()?,
             doomed: from.get()?,
-        })
+            event_bytes: 0,
+            raise_from: 0,
+        };
+        if version >= 2 {
+            state.event_bytes = from.get()?;
+            state.raise_from = from.get()?;
+        }
+        Some(state)
     }
 }
 

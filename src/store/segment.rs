@@ -2,8 +2,9 @@
 //!
 //!     0  magic "PigeonLg"          8
 //!     8  format version            u16
-//!    10  kind: 1 commit, 2 body    u8      (3 is kept for snapshots)
-//!    11  zero                      5
+//!    10  kind: 1 commit, 2 body, 3 snapshot   u8
+//!    11  zero                      u8
+//!    12  salt                      u32     by chance; 0 in the first stores
 //!    16  number                    u64     given once, never again
 //!    24  predecessor               u64     the commit segment before; 0 for the first, and in body segments
 //!    32  predecessor's end         u64     nothing in it beyond this offset was ever acknowledged
@@ -11,6 +12,8 @@
 //!    48  its last batch's CRC      u32
 //!    52  CRC-32C of the 52 before  u32
 //!    56  zeros up to 4,096
+//!
+//! A batch's checksum begins with number and salt, so that no mail can hold what passes for a batch.
 //!
 //! In a body segment zeros may stand between two chunks, up to the next page: what was made durable shares its last page
 //! with nothing that comes later.
@@ -33,6 +36,8 @@ pub(crate) enum Kind {
     Commit,
     /// Large bodies.
     Body,
+    /// Every row of the index, see [`super::snapshot`].
+    Snapshot,
 }
 
 /// A place in the log: everything up to it is known.
@@ -55,6 +60,8 @@ pub(crate) struct Header {
     pub(crate) kind: Kind,
     /// Its number.
     pub(crate) number: u64,
+    /// Chance, see [`seed`].
+    pub(crate) salt: u32,
     /// Where the log before it ends.
     pub(crate) predecessor: Position,
 }
@@ -68,8 +75,10 @@ impl Header {
         page.push(match self.kind {
             Kind::Commit => 1,
             Kind::Body => 2,
+            Kind::Snapshot => 3,
         });
-        page.extend_from_slice(&[0; 5]);
+        page.push(0);
+        page.extend_from_slice(&self.salt.to_le_bytes());
         page.extend_from_slice(&self.number.to_le_bytes());
         page.extend_from_slice(&self.predecessor.segment.to_le_bytes());
         page.extend_from_slice(&self.predecessor.end.to_le_bytes());
@@ -95,7 +104,8 @@ impl Header {
         let magic = from.take(8)?;
         let version = u16::from_le_bytes(from.take(2)?.try_into().ok()?);
         let kind = *from.take(1)?.first()?;
-        from.take(5)?;
+        from.take(1)?;
+        let salt = from.fixed_u32()?;
         let number = from.fixed_u64()?;
         let predecessor = Position {
             segment: from.fixed_u64()?,
@@ -107,11 +117,17 @@ impl Header {
         let kind = match kind {
             1 => Kind::Commit,
             2 => Kind::Body,
+            3 => Kind::Snapshot,
             _ => return None,
         };
         let whole = magic == MAGIC && version == FORMAT_VERSION && crc == crc32c::crc32c(bytes.get(..52)?);
-        whole.then_some(Self { kind, number, predecessor })
+        whole.then_some(Self { kind, number, salt, predecessor })
     }
+}
+
+/// What the checksums of the batches in segment `number` begin with.
+pub(crate) fn seed(number: u64, salt: u32) -> u64 {
+    number ^ (u64::from(salt) << 32)
 }
 
 /// The name of a segment's file.
@@ -119,6 +135,7 @@ pub(crate) fn file_name(kind: Kind, number: u64) -> String {
     match kind {
         Kind::Commit => format!("log/{number:010}.commit"),
         Kind::Body => format!("log/{number:010}.body"),
+        Kind::Snapshot => format!("snapshots/{number:010}.snapshot"),
     }
 }
 
@@ -128,6 +145,7 @@ pub(crate) fn parse_name(name: &str) -> Option<(Kind, u64)> {
     let kind = match kind {
         "commit" => Kind::Commit,
         "body" => Kind::Body,
+        "snapshot" => Kind::Snapshot,
         _ => return None,
     };
     Some((kind, number.parse().ok()?))
@@ -140,7 +158,7 @@ mod tests {
     #[test]
     fn a_header_reads_back_and_a_flipped_bit_is_found() {
         let predecessor = Position { segment: 6, end: 8192, sequence: 44, crc: 0xdead_beef };
-        let header = Header { kind: Kind::Commit, number: 7, predecessor };
+        let header = Header { kind: Kind::Commit, number: 7, salt: 0x1234_5678, predecessor };
         let page = header.page();
         let bytes: [u8; HEADER_BYTES] = page[..HEADER_BYTES].try_into().unwrap();
         assert_eq!(Header::parse(&bytes), Some(header));

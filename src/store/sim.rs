@@ -465,6 +465,12 @@ impl Disk for SimDisk {
         let is_full = self.world().faults.iter().any(|(_, fault)| matches!(fault, Fault::Full));
         Ok(if is_full { 0 } else { 1 << 40 })
     }
+
+    fn chance(&self) -> u32 {
+        // The same for the same history.
+        let operations = self.world().counters.operations;
+        u32::try_from(Dice(operations).roll(u64::from(u32::MAX))).unwrap_or(0)
+    }
 }
 
 #[derive(Debug)]

@@ -39,6 +39,8 @@ impl Store {
         if let Some(first) = step.damaged.first() {
             let count = step.damaged.len();
             ::log::error!("rows of messages are damaged mailbox={} uid={} count={count}", mailbox.0, first.0);
+            // The index is made anew meanwhile; the next answer has them.
+            drop(self.shared.queue.reopen(true));
         }
         Ok(step)
     }

@@ -20,6 +20,7 @@ use super::index::{IndexError, Read, Tx};
 use super::keys::{T, key_u32, uid_of_key};
 use super::log::Log;
 use super::queue::{Answer, Batch, Request, Senders, Work};
+use super::rebuild;
 use super::recover;
 use super::segment::Position;
 use super::{MailboxId, Refusal, refusal_of};
@@ -37,6 +38,9 @@ const CHECKPOINT_COMMITS: u64 = 1_000;
 const PURGE_BATCHES: u32 = 16;
 /// The thread's stack. redb recurses only as deep as its trees are high.
 const STACK_BYTES: usize = 512 * 1024;
+
+/// An index that is damaged ever again is not made anew for ever.
+const REBUILDS_MAX: u64 = 8;
 
 /// How the trouble with an index that does not open begins.
 const NO_INDEX: &str = "no index: ";
@@ -103,8 +107,11 @@ impl Writer {
         match work {
             Work::Batch(batch) => self.batch(batch),
             Work::Chores => self.chores(),
-            Work::Reopen => {
-                self.reopen();
+            Work::Reopen { anew } => {
+                match anew {
+                    true => self.rebuild(),
+                    false => self.reopen(),
+                }
                 self.shared.queue.reopened();
             }
             Work::Close => return false,
@@ -167,7 +174,8 @@ impl Writer {
         written: &mut Written,
     ) -> Result<(), IndexError> {
         let shared = self.shared.clone();
-        let (place, last) = (self.log.place(), self.log.last());
+        let place = self.log.place();
+        let (salt, last) = (self.log.salt(), self.log.last());
         let now_unix_s = shared.clock.unix_s();
         let decide = |tx: &mut Tx<'_>| {
             if tx.state()?.position != last {
@@ -178,9 +186,11 @@ impl Writer {
             if batch.is_empty() {
                 return Ok(None);
             }
-            let (bytes, position) = Log::seal(batch, place, last);
+            let event_bytes = batch.event_bytes();
+            let (bytes, position) = Log::seal(batch, (place, salt), last);
             let state = tx.state()?;
             state.position = position;
+            state.event_bytes = state.event_bytes.saturating_add(event_bytes);
             shared.doomed.store(state.doomed > 0, Ordering::Release);
             Ok(Some((bytes, position)))
         };
@@ -213,8 +223,9 @@ impl Writer {
             }
             Failure::Index(error) => {
                 log::error!("deciding a batch: {error}");
-                if !matches!(error, IndexError::Damaged(_)) {
-                    self.reopen();
+                match error {
+                    IndexError::Damaged(_) => self.rebuild(),
+                    IndexError::Redb(_) | IndexError::Closed | IndexError::Behind => self.reopen(),
                 }
                 Refusal::Unavailable
             }
@@ -227,7 +238,29 @@ impl Writer {
         let last = self.log.last();
         let again = || shared.index.reopen(|index| recover::catch_up(&*shared.disk, index, last));
         let again = catch_unwind(AssertUnwindSafe(again)).unwrap_or_else(|_| Err(panicked().into()));
-        let mut trouble = shared.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let again = match again {
+            Err(error) if error.is_broken_index() => {
+                log::error!("opening the index again: {error}");
+                return self.rebuild();
+            }
+            again => again,
+        };
+        self.tell(again);
+    }
+
+    /// Makes the index anew from the newest snapshot and the log, because a row in it is damaged or it does not open.
+    fn rebuild(&mut self) {
+        let shared = &self.shared;
+        if shared.rebuilds.fetch_add(1, Ordering::Relaxed) >= REBUILDS_MAX {
+            log::error!("the index is damaged again and again; it is not made anew any more");
+            return;
+        }
+        let again = rebuild::in_service(&shared.disk, &shared.index, self.log.last());
+        self.tell(again);
+    }
+
+    fn tell(&self, again: Result<(), recover::RecoverError>) {
+        let mut trouble = self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match again {
             Ok(()) => drop(trouble.take_if(|trouble| trouble.starts_with(NO_INDEX))),
             Err(error) => {
@@ -250,9 +283,12 @@ impl Writer {
     fn checkpoint(&mut self) {
         self.commits = 0;
         self.bytes = 0;
-        if let Err(error) = self.shared.index.write(true, |_| Ok(())) {
-            log::error!("making the index durable: {error}; opening it again");
-            self.reopen();
+        match self.shared.index.write(true, |tx| Ok(tx.state()?.position.segment)) {
+            Ok(segment) => self.shared.durable_segment.store(segment, Ordering::Release),
+            Err(error) => {
+                log::error!("making the index durable: {error}; opening it again");
+                self.reopen();
+            }
         }
     }
 

@@ -125,7 +125,8 @@ fn replay(input: &[u8]) {
 }
 
 fn open(disk: &SimDisk) -> Result<Store, OpenError> {
-    let options = Options { segment_bytes: 1 << 20, index_cache_bytes: 1 << 20, gather: Duration::ZERO };
+    let options =
+        Options { segment_bytes: 1 << 20, index_cache_bytes: 1 << 20, gather: Duration::ZERO, ..Options::default() };
     let workers = WORKERS.with(Clone::clone);
     Store::open_on(Arc::new(disk.clone()), options, Clock::simulated(0).0, workers, Budget::new(16 << 20))
 }

@@ -76,8 +76,12 @@ impl World {
         let data = tempfile::tempdir().expect("a folder");
         let budget = Budget::new(16 << 20);
         let workers = Workers::new("reader", 2, 1 << 20).expect("threads");
-        let store_options =
-            Options { segment_bytes: 1 << 20, index_cache_bytes: 1 << 20, gather: Duration::from_millis(3) };
+        let store_options = Options {
+            segment_bytes: 1 << 20,
+            index_cache_bytes: 1 << 20,
+            gather: Duration::from_millis(3),
+            ..Options::default()
+        };
         let store = Store::open(data.path(), store_options, clock.clone(), workers, budget.clone()).expect("a store");
         let accounts = Accounts::new(store.clone(), clock.clone()).expect("accounts");
         for (address, password) in [("alice@example.org", "wonderland-7"), ("bob@example.org", "builder-22")] {

@@ -42,7 +42,12 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let budget = Budget::new(11 << 20);
         let workers = Workers::new("test", 2, 256 * 1024).unwrap();
-        let options = Options { segment_bytes: 16 << 20, index_cache_bytes: 1 << 20, gather: Duration::from_millis(1) };
+        let options = Options {
+            segment_bytes: 16 << 20,
+            index_cache_bytes: 1 << 20,
+            gather: Duration::from_millis(1),
+            ..Options::default()
+        };
         let store = Store::open(folder.path(), options, Clock::system(), workers, budget.clone()).unwrap();
         let accounts = Accounts::new(store.clone(), Clock::system()).unwrap();
         let (clock, hand) = Clock::simulated(1_700_000_000);

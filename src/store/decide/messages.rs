@@ -239,3 +239,42 @@ pub(crate) fn expunge(
     step.happen(&Event::Expunged { mailbox: id, uids: found.clone(), modseq })?;
     Ok(Expunged { uids: found, modseq, rest })
 }
+
+/// UIDs and UIDVALIDITYs jump so far when some may have been given out and lost,
+const RAISE_UIDS: u32 = 1_000_000;
+/// and modification sequences so far.
+const RAISE_MODSEQS: u64 = 1_000_000_000;
+/// Mailboxes raised in one step.
+const RAISE_STEP: u32 = 100;
+
+/// Raises the next mailboxes that are still to be raised: their next UIDs are higher than any that can have been given out,
+/// and every message has a new modification sequence, so that clients which saw what is lost learn of it. Answers
+/// whether there are more.
+pub(crate) fn raise(step: &mut Step<'_, '_>) -> Result<bool, Fault> {
+    let state = step.tx.state()?;
+    let (from, end) = (state.raise_from, state.mailbox_next);
+    let uid_validity_next = UidValidity(state.uid_validity_next.saturating_add(RAISE_UIDS));
+    if from == 0 {
+        return Ok(false);
+    }
+    let to = end.min(from.saturating_add(RAISE_STEP)).max(from);
+    for id in (from..to).map(MailboxId) {
+        let Some(mailbox) = rows::mailbox(step.tx, id)? else {
+            continue;
+        };
+        let uid_next = Uid(mailbox.uid_next.0.saturating_add(RAISE_UIDS));
+        let modseq = ModSeq(mailbox.highest_modseq.0.saturating_add(RAISE_MODSEQS));
+        // Once is enough.
+        let uid_validity_next = if from == 1 { uid_validity_next } else { UidValidity(0) };
+        step.happen(&Event::Raised { mailbox: id, uid_next, modseq, uid_validity_next, next: id.0 + 1 })?;
+    }
+    let next = if to >= end { 0 } else { to };
+    step.happen(&Event::Raised {
+        mailbox: MailboxId(0),
+        uid_next: Uid(0),
+        modseq: ModSeq(0),
+        uid_validity_next: UidValidity(0),
+        next,
+    })?;
+    Ok(next != 0)
+}

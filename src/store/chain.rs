@@ -1,0 +1,225 @@
+//! The commit segments one after another, as their headers tell, and the batches in them. What is damaged is passed over
+//! and told: a bad batch with a whole later one behind it was acknowledged, because the later one was written only after it
+//! had been synced; a bad batch with nothing behind it is the torn end of the log.
+
+use super::batch::Batch;
+use super::disk::{Disk, DiskFile};
+use super::recover::RecoverError;
+use super::segment::{Header, Kind, PAGE_BYTES, Position, file_name};
+use std::io;
+use std::sync::Arc;
+
+/// Tries of a read that fails before what it asked for is given up as lost.
+const READ_TRIES: usize = 3;
+/// Damages told one by one; beyond them they are only counted.
+const TOLD_MAX: usize = 64;
+
+/// What was found damaged, in words for the operator.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Damage {
+    /// The first of them.
+    pub(crate) told: Vec<String>,
+    /// How many there are.
+    pub(crate) count: u64,
+}
+
+impl Damage {
+    /// Notes one.
+    pub(crate) fn note(&mut self, what: String) {
+        self.count += 1;
+        if self.told.len() < TOLD_MAX {
+            self.told.push(what);
+        }
+    }
+
+    /// Whether nothing was found.
+    pub(crate) fn is_none(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Takes another's over.
+    pub(crate) fn add(&mut self, other: Self) {
+        let untold = other.count - other.told.len() as u64;
+        other.told.into_iter().for_each(|what| self.note(what));
+        self.count += untold;
+    }
+}
+
+/// A commit segment of the chain.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Link {
+    pub(crate) number: u64,
+    /// Nothing when neither its header nor its first batch can be read.
+    salt: Option<u32>,
+    /// Where the one before ends; nothing when the header is lost.
+    predecessor: Option<Position>,
+    /// The sequence of its first batch, when the header is lost.
+    first_sequence: Option<u64>,
+}
+
+/// The chain, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Chain {
+    pub(crate) links: Vec<Link>,
+    pub(crate) damage: Damage,
+}
+
+/// The commit segments that follow `from` (its own among them), of those that are there (`numbers`, ascending). Segments that
+/// nobody names as predecessor were begun and never acknowledged.
+pub(crate) fn chain(disk: &dyn Disk, numbers: &[u64], from: Position) -> io::Result<Chain> {
+    let mut chain = Chain::default();
+    let below = |number: u64| {
+        let end = numbers.partition_point(|n| *n < number);
+        numbers.get(..end).and_then(<[u64]>::last).copied().filter(|n| *n >= from.segment)
+    };
+    let mut number = below(u64::MAX);
+    if number.is_none() && from.segment != 0 {
+        chain.damage.note(format!("{} is missing", file_name(Kind::Commit, from.segment)));
+    }
+    while let Some(at) = number {
+        let link = read_link(disk, at, &mut chain.damage)?;
+        chain.links.push(link);
+        if at == from.segment {
+            break;
+        }
+        let before = link.predecessor.map(|before| before.segment);
+        number = match before {
+            // The very first, or the first that the index has not seen.
+            Some(0) if from.segment == 0 => None,
+            Some(before) if numbers.binary_search(&before).is_ok() && before >= from.segment => Some(before),
+            Some(_) if link.predecessor == Some(from) => None,
+            Some(before) => {
+                chain.damage.note(format!("{} is missing", file_name(Kind::Commit, before.max(from.segment))));
+                below(before.min(at))
+            }
+            None => below(at),
+        };
+    }
+    chain.links.reverse();
+    Ok(chain)
+}
+
+fn read_link(disk: &dyn Disk, number: u64, damage: &mut Damage) -> io::Result<Link> {
+    let name = file_name(Kind::Commit, number);
+    let file = disk.open(&name)?;
+    let header = tried(|| Header::read(&*file))?.flatten();
+    if let Some(header) = header.filter(|header| header.kind == Kind::Commit && header.number == number) {
+        let (salt, predecessor) = (Some(header.salt), Some(header.predecessor));
+        return Ok(Link { number, salt, predecessor, first_sequence: None });
+    }
+    // The first batch says what the header would have, but for where the segment before ends.
+    damage.note(format!("{name} has no valid header"));
+    let first = tried(|| Batch::read(&*file, (number, None), PAGE_BYTES, file.len()?))?.flatten();
+    let (salt, first_sequence) = (first.as_ref().map(|first| first.salt), first.map(|first| first.sequence));
+    Ok(Link { number, salt, predecessor: None, first_sequence })
+}
+
+/// Reads; nothing when it cannot be read however often it is tried.
+fn tried<O>(read: impl Fn() -> io::Result<O>) -> io::Result<Option<O>> {
+    for _ in 1..READ_TRIES {
+        if let Ok(outcome) = read() {
+            return Ok(Some(outcome));
+        }
+    }
+    match read() {
+        Ok(outcome) => Ok(Some(outcome)),
+        // An end that comes too early is the file's fault, not the disk's; so is a page that cannot be read.
+        Err(error) if matches!(error.raw_os_error(), Some(EIO)) || error.kind() == io::ErrorKind::UnexpectedEof => {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The system's number for a page that cannot be read.
+const EIO: i32 = 5;
+
+/// Reads every whole batch after `from` through the chain, each with the position after it and whether anything before it
+/// was found damaged; up to `end` in the last segment, where that is known.
+pub(crate) fn walk(
+    disk: &dyn Disk,
+    chain: &Chain,
+    from: Position,
+    end: Option<u64>,
+    each: &mut dyn FnMut(Batch, Position, bool) -> Result<(), RecoverError>,
+) -> Result<Damage, RecoverError> {
+    let mut damage = chain.damage.clone();
+    let mut last = from;
+    for (n, link) in chain.links.iter().enumerate() {
+        let number = link.number;
+        let file = disk.open(&file_name(Kind::Commit, number))?;
+        let next = chain.links.get(n + 1);
+        let told_end = match next {
+            Some(next) => next.predecessor.filter(|before| before.segment == number).map(|before| before.end),
+            None => end,
+        };
+        let len = file.len()?;
+        let limit = told_end.unwrap_or(len).min(len);
+        let stop_at = next.and_then(|next| next.first_sequence).unwrap_or(u64::MAX);
+        let mut offset = if number == from.segment { from.end } else { PAGE_BYTES };
+        let Some(salt) = link.salt else {
+            continue;
+        };
+        while let Some((batch, at)) = next_batch(&file, (number, salt), (offset, limit), last.sequence)? {
+            if batch.sequence >= stop_at {
+                break;
+            }
+            if at != offset {
+                damage.note(format!("segment {number} has a bad batch at {offset} and a whole one at {at}"));
+            }
+            if batch.sequence != last.sequence + 1 {
+                let (first, to) = (last.sequence + 1, batch.sequence - 1);
+                damage.note(format!("batches {first} to {to}, before the one at {at} in segment {number}, are lost"));
+            } else if batch.crc_before != last.crc {
+                damage.note(format!("the batch at {at} in segment {number} does not follow the one before it"));
+            }
+            offset = at + batch.padded_bytes;
+            last = Position { segment: number, end: offset, sequence: batch.sequence, crc: batch.crc };
+            each(batch, last, !damage.is_none())?;
+        }
+        if let Some(told) = told_end.filter(|told| offset < *told) {
+            damage.note(format!("segment {number} has no whole batch between {offset} and {told}"));
+        }
+    }
+    Ok(damage)
+}
+
+/// The first whole batch in the range with a sequence above `sequence`, and where it begins.
+fn next_batch(
+    file: &Arc<dyn DiskFile>,
+    (number, salt): (u64, u32),
+    (from, limit): (u64, u64),
+    sequence: u64,
+) -> Result<Option<(Batch, u64)>, RecoverError> {
+    let mut offset = from;
+    while offset < limit {
+        let read = tried(|| Batch::read(&**file, (number, Some(salt)), offset, limit))?;
+        match read.flatten() {
+            Some(batch) if batch.sequence > sequence => return Ok(Some((batch, offset))),
+            // Of before; only where a header is lost.
+            Some(batch) => offset += batch.padded_bytes,
+            None => offset += PAGE_BYTES,
+        }
+    }
+    Ok(None)
+}
+
+/// Whether nothing but zeros lies behind the last batch: then none was there that cannot be read any more.
+pub(crate) fn is_clean_tail(disk: &dyn Disk, last: Position) -> io::Result<bool> {
+    let file = disk.open(&file_name(Kind::Commit, last.segment))?;
+    let len = file.len()?;
+    let mut offset = last.end;
+    let mut page = [0; PAGE_BYTES as usize];
+    while offset < len {
+        let part = usize::try_from(len - offset).unwrap_or(usize::MAX).min(page.len());
+        let Some(page) = page.get_mut(..part) else {
+            break;
+        };
+        file.read_at(offset, page)?;
+        if page.iter().any(|octet| *octet != 0) {
+            return Ok(false);
+        }
+        offset += part as u64;
+    }
+    Ok(true)
+}

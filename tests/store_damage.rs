@@ -1,0 +1,426 @@
+//! Damage and loss: whatever part of the index, the log or the snapshots is gone or changed, the store opens, serves what is
+//! whole, says what is not, and gives no UID out twice.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on may stop"
+)]
+
+mod store_support;
+
+use pigeon::base::Workers;
+use pigeon::store::sim::{Cut, SimDisk};
+use pigeon::store::*;
+use store_support::*;
+
+const INBOX: MailboxId = MailboxId(1);
+const TRASH: MailboxId = MailboxId(2);
+
+/// A store with some of everything, in several small segments.
+async fn filled(disk: &SimDisk, workers: &Workers, messages: u64) -> Store {
+    let store = open(disk, workers).unwrap();
+    let folders = [("INBOX", None), ("Trash", Some(SpecialUse::Trash))];
+    store.account_add("alice@example.org", b"secrets".to_vec(), &folders).await.unwrap();
+    store.alias_add("team@example.org", &["alice@example.org".into()]).await.unwrap();
+    more(&store, messages).await;
+    store
+}
+
+async fn more(store: &Store, messages: u64) {
+    for n in 0..messages {
+        let bytes = if n % 10 == 9 { 90_000 } else { 3_000 };
+        let stored = store.deliver(message(store, &noise(n, bytes)).await.unwrap(), into(&[INBOX])).await.unwrap()[0];
+        let one = UidSet::one(stored.uid);
+        match n % 5 {
+            0 => drop(store.flags(INBOX, one, FlagChange::Add, flags(Flags::SEEN, &["$Work"]), None).await.unwrap()),
+            1 => drop(store.copy(INBOX, one, TRASH).await.unwrap()),
+            2 => drop(store.expunge(INBOX, one, false).await.unwrap()),
+            3 => drop(store.move_messages(INBOX, one, TRASH).await.unwrap()),
+            _ => {}
+        }
+    }
+}
+
+fn names(disk: &SimDisk, folder: &str) -> Vec<String> {
+    let mut names: Vec<String> =
+        disk.list(folder).unwrap().into_iter().map(|name| format!("{folder}/{name}")).collect();
+    names.sort();
+    names
+}
+
+fn commits(disk: &SimDisk) -> Vec<String> {
+    names(disk, "log").into_iter().filter(|name| name.ends_with(".commit")).collect()
+}
+
+/// Turns one bit of a file over.
+fn flip(disk: &SimDisk, name: &str, byte: usize, bit: u8) {
+    let mut contents = disk.contents(name).unwrap();
+    contents[byte] ^= 1 << bit;
+    disk.put(name, &contents);
+}
+
+async fn digest_and_picture(store: &Store) -> (u64, String) {
+    (store.digest().await.unwrap(), picture(store).await.unwrap())
+}
+
+/// The UIDs in a mailbox, and its next.
+async fn uids(store: &Store, mailbox: MailboxId) -> (UidSet, Uid, ModSeq) {
+    let row = store.mailbox(mailbox).await.unwrap().unwrap();
+    (store.uids(mailbox).await.unwrap().0, row.uid_next, row.highest_modseq)
+}
+
+#[test]
+fn a_lost_index_comes_back_from_the_log_or_from_any_snapshot_the_same() {
+    let workers = workers();
+    smol::block_on(async {
+        for snapshots_after in [vec![], vec![0], vec![0, 20], vec![20, 40, 60]] {
+            let what = format!("snapshots after {snapshots_after:?}");
+            let disk = SimDisk::new();
+            let store = filled(&disk, &workers, 0).await;
+            for n in 0..80 {
+                if snapshots_after.contains(&n) {
+                    store.snapshot().await.unwrap();
+                }
+                more(&store, 1).await;
+            }
+            let before = digest_and_picture(&store).await;
+            store.close();
+            drop(store);
+            assert_eq!(names(&disk, "snapshots").len(), snapshots_after.len().min(2), "{what}");
+            for gone in ["removed", "empty", "rubbish"] {
+                let disk = disk.revive();
+                match gone {
+                    "removed" => disk.remove("index.redb").unwrap(),
+                    "empty" => disk.put("index.redb", b""),
+                    _ => disk.put("index.redb", &noise(1, 100_000)),
+                }
+                let store = open(&disk, &workers).unwrap();
+                assert_eq!(digest_and_picture(&store).await, before, "{what}, {gone}");
+                assert_eq!(store.damage().1, 0, "{what}, {gone}");
+                more(&store, 3).await;
+                let later = digest_and_picture(&store).await;
+                drop(store);
+                let again = open(&disk.reboot(Cut::Nothing), &workers).unwrap();
+                assert_eq!(digest_and_picture(&again).await, later, "{what}, {gone}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_missing_index_without_the_beginning_of_the_log_is_never_taken_for_a_new_store() {
+    let workers = workers();
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        let store = filled(&disk, &workers, 60).await;
+        store.close();
+        drop(store);
+        disk.remove("index.redb").unwrap();
+        disk.remove(&commits(&disk)[0]).unwrap();
+        let store = open(&disk, &workers).unwrap();
+        assert!(store.damage().1 > 0);
+    });
+}
+
+#[test]
+fn with_a_snapshot_the_log_before_it_is_not_needed() {
+    let workers = workers();
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        let store = filled(&disk, &workers, 60).await;
+        store.snapshot().await.unwrap();
+        more(&store, 10).await;
+        let before = store.digest().await.unwrap();
+        store.close();
+        drop(store);
+        disk.remove("index.redb").unwrap();
+        disk.remove(&commits(&disk)[0]).unwrap();
+        let store = open(&disk, &workers).unwrap();
+        assert_eq!(store.digest().await.unwrap(), before);
+    });
+}
+
+#[test]
+fn a_damaged_snapshot_is_passed_over_for_the_one_before() {
+    let workers = workers();
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        let store = filled(&disk, &workers, 30).await;
+        store.snapshot().await.unwrap();
+        more(&store, 20).await;
+        store.snapshot().await.unwrap();
+        more(&store, 10).await;
+        let before = digest_and_picture(&store).await;
+        store.close();
+        drop(store);
+        let newest = names(&disk, "snapshots").pop().unwrap();
+        let length = disk.contents(&newest).unwrap().len();
+        for byte in [3, 20, 4_100, 4_200, length / 2, length - 20, length - 1] {
+            let disk = disk.revive();
+            flip(&disk, &newest, byte, 3);
+            disk.remove("index.redb").unwrap();
+            let store = open(&disk, &workers).unwrap();
+            let (uids, picture) = (uids(&store, INBOX).await.0, picture(&store).await.unwrap());
+            assert_eq!(store.damage().1, 1, "byte {byte}");
+            // The snapshot before and the log had all of it: nothing is raised.
+            assert_eq!((store.digest().await.unwrap(), picture), before, "byte {byte}");
+            assert!(!uids.is_empty());
+        }
+    });
+}
+
+/// Opens a store of which a batch in the middle of the log is damaged, with its index lost; what is whole must be there, and
+/// UIDs must go on above every one that was ever given out.
+async fn must_go_on(disk: &SimDisk, workers: &Workers, before: &[(UidSet, Uid, ModSeq)], lost_max: u64, what: &str) {
+    let store = open(disk, workers).unwrap_or_else(|error| panic!("{what}: {error:?}"));
+    assert!(store.damage().1 > 0, "{what}: nothing was told");
+    for (mailbox, before) in [INBOX, TRASH].into_iter().zip(before) {
+        let (there, uid_next, modseq) = uids(&store, mailbox).await;
+        assert!(uid_next.0 >= before.1.0 + 1_000_000 - 100, "{what}: UIDNEXT {uid_next:?} after {:?}", before.1);
+        assert!(modseq > before.2, "{what}: {modseq:?} after {:?}", before.2);
+        let lost = before.0.iter().filter(|uid| !there.contains(*uid)).count() as u64;
+        assert!(lost <= lost_max, "{what}: {lost} messages of {} are lost", before.0.len());
+        check_counters(&store, &store.mailbox(mailbox).await.unwrap().unwrap()).await.unwrap();
+    }
+    let stored = store.deliver(message(&store, b"new").await.unwrap(), into(&[INBOX])).await.unwrap()[0];
+    let (digest, uid) = (store.digest().await.unwrap(), stored.uid);
+    drop(store);
+    // It is raised once, not at every start.
+    let again = open(&disk.revive().reboot(Cut::Nothing), workers).unwrap();
+    assert_eq!(again.digest().await.unwrap(), digest, "{what}");
+    assert_eq!(uids(&again, INBOX).await.1.0, uid.0 + 1, "{what}");
+    assert_eq!(again.damage().1, 0, "{what}");
+}
+
+#[test]
+fn replay_goes_on_behind_a_damaged_page_and_loses_only_what_it_holds() {
+    let workers = workers();
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        let store = filled(&disk, &workers, 60).await;
+        let before = [uids(&store, INBOX).await, uids(&store, TRASH).await];
+        store.close();
+        drop(store);
+        let commits = commits(&disk);
+        assert!(commits.len() > 3);
+        for name in &commits[..commits.len() - 1] {
+            let pages = disk.contents(name).unwrap().len() / 4_096;
+            for page in [0, 1, 2, pages / 2, pages - 1] {
+                // The first batches make the account and its mailboxes: without them there is nothing to serve.
+                if *name == commits[0] && (1..=2).contains(&page) {
+                    continue;
+                }
+                for way in ["zeroed", "flipped"] {
+                    let disk = disk.revive();
+                    match way {
+                        "zeroed" => {
+                            let mut contents = disk.contents(name).unwrap();
+                            contents[page * 4_096..(page + 1) * 4_096].fill(0);
+                            disk.put(name, &contents);
+                        }
+                        _ => flip(&disk, name, page * 4_096 + 9, 5),
+                    }
+                    disk.remove("index.redb").unwrap();
+                    must_go_on(&disk, &workers, &before, 2, &format!("{name}, page {page} {way}")).await;
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn replay_goes_on_behind_a_missing_or_truncated_segment() {
+    let workers = workers();
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        let store = filled(&disk, &workers, 80).await;
+        let before = [uids(&store, INBOX).await, uids(&store, TRASH).await];
+        store.close();
+        drop(store);
+        let commits = commits(&disk);
+        for name in &commits[1..commits.len() - 1] {
+            for way in ["removed", "cut in the middle", "cut to nothing"] {
+                let disk = disk.revive();
+                let contents = disk.contents(name).unwrap();
+                match way {
+                    "removed" => disk.remove(name).unwrap(),
+                    "cut to nothing" => disk.put(name, b""),
+                    _ => disk.put(name, &contents[..contents.len() / 2]),
+                }
+                disk.remove("index.redb").unwrap();
+                must_go_on(&disk, &workers, &before, 40, &format!("{name} {way}")).await;
+            }
+        }
+    });
+}
+
+#[test]
+fn an_index_that_knows_more_than_the_log_keeps_what_it_knows() {
+    let workers = workers();
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        let store = filled(&disk, &workers, 60).await;
+        let before = uids(&store, INBOX).await;
+        store.close();
+        drop(store);
+        let commits = commits(&disk);
+        disk.remove(commits.last().unwrap()).unwrap();
+        let store = open(&disk, &workers).unwrap();
+        assert!(store.damage().1 > 0);
+        let after = uids(&store, INBOX).await;
+        assert_eq!(after.0, before.0);
+        assert!(after.1.0 >= before.1.0 + 1_000_000);
+        more(&store, 3).await;
+        let digest = store.digest().await.unwrap();
+        store.close();
+        drop(store);
+        assert_eq!(open(&disk, &workers).unwrap().digest().await.unwrap(), digest);
+    });
+}
+
+#[test]
+fn page_0_of_the_index_lost_costs_nothing() {
+    let workers = workers();
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        let store = filled(&disk, &workers, 40).await;
+        let before = digest_and_picture(&store).await;
+        store.close();
+        drop(store);
+        let mut contents = disk.contents("index.redb").unwrap();
+        contents[..4_096].fill(0);
+        disk.put("index.redb", &contents);
+        let store = open(&disk, &workers).unwrap();
+        assert_eq!(digest_and_picture(&store).await, before);
+        assert!(disk.contents("index.redb.broken-1").is_some());
+    });
+}
+
+#[test]
+fn a_damaged_row_makes_the_index_anew_without_a_restart() {
+    let workers = workers();
+    smol::block_on(async {
+        for with_snapshot in [false, true] {
+            let disk = SimDisk::new();
+            let store = filled(&disk, &workers, 30).await;
+            if with_snapshot {
+                store.snapshot().await.unwrap();
+            }
+            store.deliver(message(&store, b"Subject: needle\r\n\r\n").await.unwrap(), into(&[INBOX])).await.unwrap();
+            store.close();
+            drop(store);
+            let seen = {
+                let store = open(&disk, &workers).unwrap();
+                let seen = digest_and_picture(&store).await;
+                store.close();
+                seen
+            };
+            // Every place where the alias stands in the file.
+            let mut contents = disk.contents("index.redb").unwrap();
+            let mut hits = 0;
+            let value = b"\x01\x11alice@example.org";
+            for at in 0..contents.len() - value.len() {
+                if contents[at..].starts_with(value) {
+                    contents[at + 5] ^= 1;
+                    hits += 1;
+                }
+            }
+            assert!(hits > 0, "the row is not where this test looks for it");
+            disk.put("index.redb", &contents);
+            let store = open(&disk, &workers).unwrap();
+            assert_eq!(
+                store.alias("team@example.org").await.unwrap(),
+                Some(vec!["alice@example.org".to_owned()]),
+                "the row was made anew"
+            );
+            assert_eq!(digest_and_picture(&store).await, seen);
+            more(&store, 2).await;
+            let digest = store.digest().await.unwrap();
+            store.close();
+            drop(store);
+            assert_eq!(open(&disk, &workers).unwrap().digest().await.unwrap(), digest);
+        }
+    });
+}
+
+#[test]
+fn salvage_makes_the_index_anew_and_raises_every_mailbox() {
+    let workers = workers();
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        let store = filled(&disk, &workers, 30).await;
+        let before = [uids(&store, INBOX).await, uids(&store, TRASH).await];
+        let account = store.account("alice@example.org").await.unwrap();
+        store.close();
+        drop(store);
+        let options = Options { segment_bytes: 64 * 1024, salvage: true, ..Options::default() };
+        let store = open_with(&disk, &workers, options).unwrap();
+        assert_eq!(store.account("alice@example.org").await.unwrap(), account);
+        for (mailbox, before) in [INBOX, TRASH].into_iter().zip(&before) {
+            let after = uids(&store, mailbox).await;
+            assert_eq!(after.0, before.0);
+            assert_eq!(after.1.0, before.1.0 + 1_000_000);
+            assert!(after.2.0 >= before.2.0 + 1_000_000_000);
+            // Every message has changed for a client that knew it.
+            let changes = store.changes(mailbox, before.2, 1_000).await.unwrap();
+            assert_eq!(changes.changed.len() as u64, before.0.len());
+        }
+    });
+}
+
+#[test]
+fn a_cut_at_any_operation_of_a_snapshot_or_of_salvage_loses_nothing() {
+    let workers = workers();
+    smol::block_on(async {
+        let origin = SimDisk::new();
+        let store = filled(&origin, &workers, 30).await;
+        store.snapshot().await.unwrap();
+        more(&store, 5).await;
+        let seen = picture(&store).await.unwrap();
+        store.close();
+        drop(store);
+        let cuts = [Cut::Nothing, Cut::Everything, Cut::Some(pigeon::store::sim::Tear::Sector, 7)];
+        // A snapshot.
+        for at in 0.. {
+            let disk = origin.revive();
+            let store = open(&disk, &workers).unwrap();
+            disk.stop_after(at);
+            let done = store.snapshot().await.is_ok();
+            for cut in cuts {
+                let after = disk.reboot(cut);
+                let store = open(&after, &workers).unwrap();
+                assert_eq!(picture(&store).await.unwrap(), seen, "cut at {at}, {cut:?}");
+                assert!(!names(&after, "snapshots").iter().any(|name| name.ends_with(".tmp")));
+                drop(store);
+                after.remove("index.redb").unwrap();
+                let store = open(&after.revive(), &workers).unwrap();
+                assert_eq!(picture(&store).await.unwrap(), seen, "cut at {at}, {cut:?}, index lost");
+            }
+            if done {
+                break;
+            }
+        }
+        // A lost index made anew.
+        for at in 0.. {
+            let disk = origin.revive();
+            disk.remove("index.redb").unwrap();
+            disk.stop_after(at);
+            let done = open(&disk, &workers).is_ok() && !disk.is_off();
+            for cut in cuts {
+                let store = open(&disk.reboot(cut), &workers).unwrap();
+                let after = picture(&store).await.unwrap();
+                // A cut may leave it unknown whether all is there: then UIDs are raised, and nothing else differs.
+                if after != seen {
+                    let raised = store.mailbox(INBOX).await.unwrap().unwrap().uid_next.0;
+                    assert!(raised > 1_000_000, "cut at {at}, {cut:?}\n{after}\n{seen}");
+                }
+            }
+            if done {
+                break;
+            }
+        }
+    });
+}
