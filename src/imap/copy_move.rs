@@ -34,10 +34,13 @@ impl Opened<'_> {
         self.all_there(&uids, transfer.numbering)?;
         let copied = self.store.copy(self.selected.view.mailbox, uids, to.id).await.map_err(no_destination)?;
         self.sync(Expunges::Tell).await?;
+        if copied.keywords_left_out {
+            self.tell_left_out().await?;
+        }
         let Some(room) = room(self.wire.budget(), &copied) else {
             return Ok(ok(self.wire, tag, None, "copied").await?);
         };
-        let Copied { uid_validity: validity, from, to } = &copied;
+        let Copied { uid_validity: validity, from, to, keywords_left_out: _ } = &copied;
         ok(self.wire, tag, Some(&Code::CopyUid { validity: *validity, from, to }), "copied").await?;
         drop(room);
         Ok(())
@@ -47,11 +50,13 @@ impl Opened<'_> {
         let mut rest = self.resolve(&transfer.set, transfer.numbering)?;
         self.all_there(&rest, transfer.numbering)?;
         let from = self.selected.view.mailbox;
-        let mut told = Copied { uid_validity: to.uid_validity, from: UidSet::new(), to: UidSet::new() };
+        let (validity, keywords_left_out) = (to.uid_validity, false);
+        let mut told = Copied { uid_validity: validity, from: UidSet::new(), to: UidSet::new(), keywords_left_out };
         while !rest.is_empty() {
             let (copied, expunged) = self.store.move_messages(from, rest, to.id).await.map_err(no_destination)?;
             copied.from.ranges().iter().for_each(|range| told.from.insert_range(*range));
             copied.to.ranges().iter().for_each(|range| told.to.insert_range(*range));
+            told.keywords_left_out |= copied.keywords_left_out;
             rest = expunged.rest;
             if rest.is_empty() || told.from.ranges().len() + told.to.ranges().len() > RANGES_MAX {
                 // RFC 6851 4.3: COPYUID comes before the EXPUNGEs.
@@ -59,7 +64,18 @@ impl Opened<'_> {
                 self.sync(Expunges::Tell).await?;
             }
         }
+        if told.keywords_left_out {
+            self.tell_left_out().await?;
+        }
         Ok(ok(self.wire, tag, None, "moved").await?)
+    }
+
+    /// RFC 3501 6.4.7: flags should be kept. An untagged NO is a warning (7.1.2); RFC 5530 LIMIT: the number of flags used in
+    /// a mailbox.
+    async fn tell_left_out(&mut self) -> Result<(), Failure> {
+        let words = "that mailbox has no room for more keywords: some were left out";
+        send(self.wire, |out| reply::status(out, None, Condition::No, Some(&Code::Limit), words)).await?;
+        Ok(())
     }
 
     async fn tell_moved(&mut self, told: &mut Copied) -> Result<(), Failure> {

@@ -276,6 +276,8 @@ pub struct Copied {
     pub from: UidSet,
     /// UIDs in the destination, ascending.
     pub to: UidSet,
+    /// The destination has no room for all of their keywords; the copies go without some.
+    pub keywords_left_out: bool,
 }
 
 /// What a step of STORE did.

@@ -230,3 +230,26 @@ fn a_message_is_recent_to_one_session_however_many_are_woken() {
         }
     });
 }
+
+#[test]
+fn a_copy_that_loses_keywords_says_so() {
+    World::run(|world| async move {
+        let mut client = world.inbox().await;
+        client.append("INBOX", SHORT).await;
+        client.append("INBOX", SHORT).await;
+        client.append("Trash", SHORT).await;
+        let many: Vec<String> = (0..58).map(|n| format!("k{n}")).collect();
+        client.ok("STORE 1 +FLAGS (one two)").await;
+        client.ok("SELECT Trash").await;
+        client.ok(&format!("STORE 1 +FLAGS ({})", many.join(" "))).await;
+        client.ok("SELECT INBOX").await;
+        let warned = |lines: Vec<String>| lines.iter().any(|line| line.starts_with("* NO [LIMIT] "));
+        assert!(!warned(client.ok("COPY 2 Trash").await), "it has no keywords");
+        assert!(!warned(client.ok("COPY 1 INBOX").await));
+        assert!(warned(client.ok("COPY 1 Trash").await), "there is room for one of its two");
+        assert!(warned(client.ok("MOVE 1 Trash").await));
+        // Asked for outright they are refused (RFC 5530 LIMIT).
+        client.ok("SELECT Trash").await;
+        assert!(client.refused("STORE 1 +FLAGS (two)").await.starts_with("NO [LIMIT]"));
+    });
+}

@@ -182,22 +182,42 @@ fn copied(target: &Mailbox, found: UidSet, uid: Uid) -> Copied {
         true => UidSet::new(),
         false => UidSet::range(uid, Uid(target.uid_next.0.saturating_sub(1))),
     };
-    Copied { uid_validity: target.uid_validity, from: found, to }
+    Copied { uid_validity: target.uid_validity, from: found, to, keywords_left_out: false }
+}
+
+/// Whether the target has no room for all keywords of these messages. Looks at them only where that can be.
+fn leaves_keywords_out(
+    step: &mut Step<'_, '_>,
+    source: &Mailbox,
+    target: &Mailbox,
+    found: &UidSet,
+) -> Result<bool, Fault> {
+    let is_new = |name: &&String| !target.keywords.iter().any(|known| known.eq_ignore_ascii_case(name));
+    let is_full = |new: usize| target.keywords.len().saturating_add(new) > Flags::KEYWORDS_MAX;
+    if source.id == target.id || !is_full(source.keywords.iter().filter(is_new).count()) {
+        return Ok(false);
+    }
+    let mut flags = Flags::default();
+    for uid in found.iter() {
+        flags = flags.with(rows::entry(step.tx, source.id, uid)?.map(|row| row.entry.flags).unwrap_or_default());
+    }
+    Ok(is_full(names_of(source, flags).keywords.iter().filter(is_new).count()))
 }
 
 /// Copies all of `uids` that exist.
 pub(crate) fn copy(step: &mut Step<'_, '_>, from: MailboxId, uids: &UidSet, to: MailboxId) -> Result<Copied, Fault> {
-    query::mailbox(step.tx, from)?;
+    let source = query::mailbox(step.tx, from)?;
     let found = runs::common(step.tx, T::Uids, from, uids, COPY_MESSAGES_MAX + 1)?;
     if found.len() > COPY_MESSAGES_MAX {
         return Err(Refusal::Limit.into());
     }
     let (target, uid, modseq) = room_for(step, to, found.len())?;
+    let keywords_left_out = leaves_keywords_out(step, &source, &target, &found)?;
     if !found.is_empty() {
         let (uids, saved_unix_s) = (found.clone(), step.now_unix_s);
         step.happen(&Event::Copied { from, to, uids, uid, modseq, saved_unix_s })?;
     }
-    Ok(copied(&target, found, uid))
+    Ok(Copied { keywords_left_out, ..copied(&target, found, uid) })
 }
 
 /// Moves a first step of `uids`.
@@ -210,6 +230,7 @@ pub(crate) fn move_messages(
     let mut source = query::mailbox(step.tx, from)?;
     let (found, rest) = first_existing(step, T::Uids, from, uids)?;
     let (mut target, uid, modseq) = room_for(step, to, found.len())?;
+    let keywords_left_out = leaves_keywords_out(step, &source, &target, &found)?;
     let gone_modseq = next_modseq(if from == to { &mut target } else { &mut source }, 1)?;
     let mut expunged = Expunged { uids: found.clone(), modseq: source.highest_modseq, rest };
     if !found.is_empty() {
@@ -219,7 +240,7 @@ pub(crate) fn move_messages(
     } else {
         expunged.modseq = query::mailbox(step.tx, from)?.highest_modseq;
     }
-    Ok((copied(&target, found, uid), expunged))
+    Ok((Copied { keywords_left_out, ..copied(&target, found, uid) }, expunged))
 }
 
 /// Takes a first step of `uids` out.
