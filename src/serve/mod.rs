@@ -118,7 +118,12 @@ fn serve(
         ready(&Ready { services: listeners.addresses() });
         tell_systemd(&NotifyState::Ready);
 
-        until_told_to_stop(&server, &mut listeners, signals, setup.file).await;
+        // A task of its own waits for signals: this future is polled whenever the thread wakes, for whatever reason, and each
+        // look at the signals is a system call.
+        let (signalled, told) = smol::channel::bounded(1);
+        let waiting = executor.spawn(pass_on(signals, signalled));
+        until_told_to_stop(&server, &mut listeners, told, setup.file).await;
+        waiting.cancel().await;
 
         tell_systemd(&NotifyState::Stopping);
         log::info!("stopping");
@@ -134,13 +139,21 @@ fn serve(
     Ok(())
 }
 
+async fn pass_on(mut signals: Signals, to: smol::channel::Sender<std::io::Result<Signal>>) {
+    while let Some(signal) = signals.next().await {
+        if to.send(signal).await.is_err() {
+            return;
+        }
+    }
+}
+
 async fn until_told_to_stop(
     server: &Arc<Server>,
     listeners: &mut Listeners,
-    mut signals: Signals,
+    signals: smol::channel::Receiver<std::io::Result<Signal>>,
     file: Option<PathBuf>,
 ) {
-    while let Some(signal) = signals.next().await {
+    while let Ok(signal) = signals.recv().await {
         match signal {
             Ok(Signal::Hup) => Box::pin(reload::reload(server, listeners, file.as_deref())).await,
             Ok(_) => return,
