@@ -23,6 +23,8 @@ use world::{Protocol, World};
 
 /// A new world after so many sessions, so that what they stored does not pile up.
 const SESSIONS_MAX: u32 = 2_000;
+/// After so long the throttle knows nobody any more.
+const FORGOTTEN: Duration = Duration::from_secs(16 * 60);
 /// A session must end so soon after its peer has gone.
 const END: Duration = Duration::from_secs(5);
 
@@ -61,7 +63,7 @@ fn session(protocol: Protocol, input: &[u8]) {
     let world = WORLD.with_borrow_mut(|slot| {
         if slot.as_ref().is_none_or(|(_, played)| *played >= SESSIONS_MAX) {
             *slot = None;
-            *slot = Some((smol::block_on(World::new()), 0));
+            *slot = Some((smol::block_on(World::on(Arc::new(SimDisk::new()), None)), 0));
         }
         let (world, played) = slot.as_mut().expect("just made");
         *played += 1;
@@ -87,13 +89,16 @@ fn session(protocol: Protocol, input: &[u8]) {
         };
         let ended = future::or(ended, async {
             // Delayed answers need the clock to move.
-            for _ in 0..END.as_millis() / 2 {
-                Timer::after(Duration::from_millis(2)).await;
-                world.pass(Duration::from_millis(200));
+            let tick = Duration::from_micros(500);
+            for _ in 0..END.as_micros() / tick.as_micros() {
+                Timer::after(tick).await;
+                world.pass(Duration::from_millis(500));
             }
             false
         });
         assert!(ended.await, "the session did not end");
+        // Failed logins are forgotten: else every later one would have to wait.
+        world.pass(FORGOTTEN);
     }));
 }
 

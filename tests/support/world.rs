@@ -5,7 +5,7 @@
 use pigeon::accounts::Accounts;
 use pigeon::base::{Budget, Clock, Secret, Simulated, Stop, Workers};
 use pigeon::net::{PipeEnd, Wire, WireOptions, pipe};
-use pigeon::store::{Options, Store};
+use pigeon::store::{Disk, Options, RealDisk, Store};
 use pigeon::tls::Tls;
 use pigeon::{imap, pop3, smtp};
 use smol::Executor;
@@ -66,14 +66,20 @@ struct Inner {
     store: Store,
     accounts: Accounts,
     tls: Tls,
-    _data: TempDir,
+    _data: Option<TempDir>,
 }
 
 impl World {
     /// The world of the scripts: example.org with alice and bob.
     pub(crate) async fn new() -> Self {
-        let (clock, hand) = Clock::simulated(START_S);
         let data = tempfile::tempdir().expect("a folder");
+        let disk = RealDisk::new(data.path()).expect("a disk");
+        Self::on(Arc::new(disk), Some(data)).await
+    }
+
+    /// As [`World::new`], on another disk; `data` is kept as long as the world.
+    pub(crate) async fn on(disk: Arc<dyn Disk>, data: Option<TempDir>) -> Self {
+        let (clock, hand) = Clock::simulated(START_S);
         let budget = Budget::new(16 << 20);
         let workers = Workers::new("reader", 2, 1 << 20).expect("threads");
         let store_options = Options {
@@ -82,7 +88,7 @@ impl World {
             gather: Duration::from_millis(3),
             ..Options::default()
         };
-        let store = Store::open(data.path(), store_options, clock.clone(), workers, budget.clone()).expect("a store");
+        let store = Store::open_on(disk, store_options, clock.clone(), workers, budget.clone()).expect("a store");
         let accounts = Accounts::new(store.clone(), clock.clone()).expect("accounts");
         for (address, password) in [("alice@example.org", "wonderland-7"), ("bob@example.org", "builder-22")] {
             accounts.account_add(address, &Secret::new(password.into())).await.expect("an account");
