@@ -145,6 +145,7 @@ fn special_use(rx: &mut Rx, id: Option<MailboxId>) -> Result<Option<SpecialUse>,
     let Some(id) = id else { return Ok(None) };
     let row = whole(rows::mailbox(rx, id))?;
     if row.is_none() {
+        // Whoever enters it has the index made anew.
         ::log::error!("the row of a mailbox is damaged mailbox={}", id.0);
     }
     Ok(row.flatten().and_then(|mailbox| mailbox.special_use))

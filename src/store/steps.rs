@@ -9,6 +9,7 @@ use super::reader::Files;
 use super::rows::{self, Extent};
 use super::types::*;
 use super::{BlobId, Refusal, Store};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Octets read with a chunk's header, in the hope that they are all of it.
 const FIRST_READ_BYTES: usize = 4 * 1024;
@@ -35,7 +36,16 @@ impl Store {
         with_messages: bool,
     ) -> Result<MessageStep, Refusal> {
         let uids = uids.clone();
-        let step = self.shared.query(move |rx| Ok(message_step(rx, mailbox, &uids, max, with_messages)?)).await?;
+        let first = AtomicBool::new(true);
+        let step = move |rx: &mut Rx| {
+            let step = message_step(rx, mailbox, &uids, max, with_messages)?;
+            // The first time the index is made anew; what is damaged then, too, is passed over.
+            if !step.damaged.is_empty() && first.swap(false, Ordering::AcqRel) {
+                return Err(IndexError::Damaged(T::Entries).into());
+            }
+            Ok(step)
+        };
+        let step = self.shared.query(step).await?;
         if let Some(first) = step.damaged.first() {
             let count = step.damaged.len();
             ::log::error!("rows of messages are damaged mailbox={} uid={} count={count}", mailbox.0, first.0);
@@ -179,4 +189,46 @@ fn head(files: &Files, extent: &Extent, octets_max: usize) -> Option<Vec<u8>> {
         raw.shrink_to_fit();
     }
     Some(raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Budget, Clock, Workers};
+    use crate::store::sim::SimDisk;
+    use crate::store::{NewMessage, Options};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_damaged_row_costs_its_own_message_and_no_other() {
+        let workers = Workers::new("test", 1, 256 * 1024).unwrap();
+        let clock = Clock::simulated(0).0;
+        let disk = Arc::new(SimDisk::new());
+        let store = Store::open_on(disk, Options::default(), clock, workers, Budget::new(1 << 20)).unwrap();
+        smol::block_on(async {
+            let account = store.account_add("a@b", Vec::new(), &[("INBOX", None)]).await.unwrap();
+            let inbox = store.mailbox_by_name(account, "INBOX").await.unwrap().unwrap().id;
+            for _ in 0..5 {
+                let body = store.body().finish().await.unwrap();
+                let internal_date = Date { unix_s: 0, zone_minutes: 0 };
+                let message = NewMessage { body, summary: Vec::new(), internal_date };
+                store.append(inbox, vec![(message, FlagNames::default())]).await.unwrap();
+            }
+            let all = UidSet::range(Uid(1), Uid(9));
+            let second = store.entries(inbox, &UidSet::one(Uid(2)), 1).await.unwrap()[0].message;
+            store.spoil_message(second);
+            store.spoil_entry(inbox, Uid(4));
+            let told = |with_messages| {
+                let step = store.shared.index.read(|rx| message_step(rx, inbox, &all, 9, with_messages)).unwrap();
+                let found: Vec<u32> = step.found.iter().map(|(entry, _)| entry.uid.0).collect();
+                (found, step.damaged.iter().map(|uid| uid.0).collect::<Vec<_>>(), step.last)
+            };
+            assert_eq!(told(false), (vec![1, 2, 3, 5], vec![4], Some(Uid(5))));
+            assert_eq!(told(true), (vec![1, 3, 5], vec![2, 4], Some(Uid(5))));
+            // Asked as sessions do, the index is made anew from the log.
+            let healed = store.message_step(inbox, &all, 9, true).await.unwrap();
+            assert_eq!((healed.found.len(), healed.damaged.is_empty()), (5, true));
+        });
+        store.close();
+    }
 }

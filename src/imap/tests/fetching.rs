@@ -233,7 +233,7 @@ fn ten_thousand_messages_are_fetched_in_constant_memory() {
 }
 
 #[test]
-fn a_damaged_row_costs_only_its_own_message() {
+fn a_damaged_row_is_made_anew_and_costs_no_answer() {
     World::run(|world| async move {
         let mut client = world.inbox().await;
         for _ in 0..5 {
@@ -246,25 +246,14 @@ fn a_damaged_row_costs_only_its_own_message() {
         store.spoil_entry(inbox.id, entry.uid);
         let entry = store.entries(inbox.id, &crate::store::UidSet::one(crate::store::Uid(2)), 1).await.unwrap()[0];
         store.spoil_message(entry.message);
-        for (command, told, why) in [
-            ("FETCH 1:* FLAGS", &[1, 2, 3, 5][..], "no message is looked at"),
-            ("FETCH 1:* (RFC822.SIZE)", &[1, 3, 5], "rows"),
-            ("UID FETCH 1:* (BODY.PEEK[])", &[1, 3, 5], "octets"),
-            ("UID FETCH 1:* (UID) (CHANGEDSINCE 1)", &[1, 2, 3, 5], "changes"),
-        ] {
-            let (untagged, reply) = client.command(command).await;
-            let untagged = String::from_utf8(untagged).unwrap();
-            let numbers: Vec<u32> = untagged
-                .lines()
-                .filter_map(|line| line.strip_prefix("* ")?.split_once(" FETCH (")?.0.parse().ok())
-                .collect();
-            assert_eq!(numbers, told, "{why}: {untagged}");
-            let expected = if why == "changes" { "OK" } else { "NO [CORRUPTION] " };
-            assert!(reply.starts_with(expected), "{why}: {reply}");
+        for command in ["FETCH 1:* FLAGS", "FETCH 1:* (RFC822.SIZE)", "UID FETCH 1:* (BODY.PEEK[])"] {
+            assert_eq!(
+                client.ok(command).await.iter().filter(|line| line.contains(" FETCH (")).count(),
+                5,
+                "{command}"
+            );
         }
-        assert_eq!(client.ok("SEARCH SUBJECT short").await, ["* SEARCH 1 3 5"]);
-        assert_eq!(client.ok("SEARCH UNSEEN").await, ["* SEARCH 1 2 3 5"]);
-        client.ok("NOOP").await;
+        assert_eq!(client.ok("SEARCH SUBJECT short").await, ["* SEARCH 1 2 3 4 5"]);
     });
 }
 

@@ -75,12 +75,11 @@ fn a_stranger_who_talks_all_the_time_ends_too() {
     World::run(|world| async move {
         let mut stranger = world.connect(LOOPBACK);
         stranger.line().await;
-        for _ in 0..4 {
+        let mut user = world.alice().await;
+        for _ in 0..5 {
             stranger.ok("NOOP").await;
             world.hand.advance(Duration::from_secs(2 * 60));
         }
-        let mut user = world.alice().await;
-        world.hand.advance(Duration::from_secs(2 * 60));
         assert!(stranger.rest().await.starts_with("* BYE "));
         world.hand.advance(Duration::from_secs(20 * 60));
         user.ok("NOOP").await;
