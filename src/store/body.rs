@@ -45,6 +45,8 @@ pub(crate) struct BodySegment {
     /// Writes that have returned.
     writes: AtomicU64,
     unsynced_bytes: AtomicU64,
+    /// Nothing is written into it any more.
+    sealed: AtomicBool,
     /// A sync failed: nothing written and not yet synced in it is to be believed.
     failed: AtomicBool,
     /// Writes that are durable; locked while a sync runs, so that those who wait share it.
@@ -77,12 +79,17 @@ impl Bodies {
         let mut chunk = Vec::new();
         chunk::encode(raw, first, &mut chunk);
         let bytes = chunk.len() as u64;
-        let segment = self.current()?;
-        let written = {
-            let _writing = segment.writing.read().unwrap_or_else(PoisonError::into_inner);
+        let mut segment = self.current()?;
+        let written = loop {
+            let writing = segment.clone();
+            let _writing = writing.writing.read().unwrap_or_else(PoisonError::into_inner);
+            if segment.sealed.load(Ordering::Acquire) {
+                segment = self.current()?;
+                continue;
+            }
             let offset = segment.end.fetch_add(bytes, Ordering::AcqRel);
             let written = segment.file.write_at(offset, &chunk);
-            written.map(|()| (offset, segment.writes.fetch_add(1, Ordering::AcqRel) + 1))
+            break written.map(|()| (offset, segment.writes.fetch_add(1, Ordering::AcqRel) + 1));
         };
         let (offset, write) = written.inspect_err(|_| self.give_up(&segment))?;
         if segment.unsynced_bytes.fetch_add(bytes, Ordering::AcqRel) + bytes >= UNSYNCED_BYTES_MAX {
@@ -103,7 +110,8 @@ impl Bodies {
             Some(segment) => segment,
             None => {
                 let number = self.numbers.next();
-                let header = Header { kind: Kind::Body, number, salt: 0, predecessor: Position::default() };
+                let header =
+                    Header { kind: Kind::Body, number, salt: self.disk.chance(), predecessor: Position::default() };
                 let file = create_whole(&*self.disk, &file_name(Kind::Body, number), &[(0, &header.page())])?;
                 self.begun.fetch_add(1, Ordering::Relaxed);
                 Arc::new(BodySegment {
@@ -113,6 +121,7 @@ impl Bodies {
                     writing: RwLock::new(()),
                     writes: AtomicU64::new(0),
                     unsynced_bytes: AtomicU64::new(0),
+                    sealed: AtomicBool::new(false),
                     failed: AtomicBool::new(false),
                     synced: Mutex::new(0),
                 })
@@ -154,6 +163,15 @@ impl Bodies {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         self.closed.store(true, Ordering::Release);
         *current = None;
+    }
+
+    /// What comes next goes into a new segment; nothing is written into the one before any more when this returns.
+    pub(crate) fn leave(&self) {
+        let left = self.current.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(segment) = left {
+            let _alone = segment.writing.write().unwrap_or_else(PoisonError::into_inner);
+            segment.sealed.store(true, Ordering::Release);
+        }
     }
 
     /// What comes next goes into a new segment.

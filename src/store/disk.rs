@@ -45,6 +45,8 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     fn truncate(&self, len: u64) -> io::Result<()>;
     /// Returns when everything written so far is durable, length included.
     fn sync(&self) -> io::Result<()>;
+    /// Has later reads come from the disk itself, as far as that can be had.
+    fn forget_cached(&self) {}
 }
 
 /// Held while the store is open.
@@ -118,7 +120,16 @@ impl Disk for RealDisk {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.root.join(name);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let create = || OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(&path);
+        let file = match create() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if let Some(folder) = path.parent() {
+                    DirBuilder::new().mode(0o700).create(folder)?;
+                }
+                create()?
+            }
+            file => file?,
+        };
         Ok(Arc::new(RealFile(file)))
     }
 
@@ -174,6 +185,10 @@ impl DiskFile for RealFile {
     }
     fn sync(&self) -> io::Result<()> {
         self.0.sync_data()
+    }
+    fn forget_cached(&self) {
+        // Advice: whoever does not take it reads what it remembers.
+        let _ = rustix::fs::fadvise(&self.0, 0, None, rustix::fs::Advice::DontNeed);
     }
 }
 
@@ -259,5 +274,8 @@ impl DiskFile for MeteredFile {
     fn sync(&self) -> io::Result<()> {
         self.meter.syncs.fetch_add(1, Ordering::Relaxed);
         self.file.sync()
+    }
+    fn forget_cached(&self) {
+        self.file.forget_cached();
     }
 }

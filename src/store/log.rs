@@ -146,6 +146,17 @@ impl Log {
         Ok(())
     }
 
+    /// What comes next goes into a new segment.
+    pub(crate) fn seal_off(&mut self) {
+        self.leave();
+        self.planned = None;
+    }
+
+    /// A number that no segment begun so far reaches.
+    pub(crate) fn bound(&self) -> u64 {
+        self.numbers.next()
+    }
+
     /// Gives the zeros behind the last batch back; nothing that was acknowledged is touched.
     pub(crate) fn leave(&mut self) {
         if let Some(current) = self.current.take()

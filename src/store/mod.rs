@@ -4,6 +4,7 @@
 //! [`apply`]; a start applies again what the index has not seen ([`recover`]). The index's tables are drawn in [`keys`].
 
 mod apply;
+pub mod backup;
 mod batch;
 mod body;
 mod bytes;
@@ -61,6 +62,8 @@ pub const COPY_MESSAGES_MAX: u64 = 20_000;
 /// Bulk changes go in steps of so many messages.
 pub const STEP_MESSAGES_MAX: usize = 1_000;
 
+/// A snapshot is not due before so many octets of events have come since the last.
+const SNAPSHOT_BYTES_MIN: u64 = 4 * 1024 * 1024;
 /// Snapshots that are kept.
 const SNAPSHOTS_KEPT: usize = 2;
 
@@ -121,6 +124,8 @@ pub(crate) struct Shared {
     snapshots: Mutex<Vec<Snapshot>>,
     /// The commit segment in which the index was last made durable.
     durable_segment: AtomicU64,
+    /// Held by whoever writes snapshots, removes segments, or needs that nobody else does.
+    house: Arc<smol::lock::Mutex<()>>,
     /// How often the index was made anew since the start.
     rebuilds: AtomicU64,
     lock: Mutex<Option<Lock>>,
@@ -361,6 +366,7 @@ impl Store {
             damage,
             snapshots: Mutex::new(snapshots),
             durable_segment: AtomicU64::new(state.position.segment),
+            house: Arc::default(),
             rebuilds: AtomicU64::new(0),
             riders: Mutex::default(),
             batches: AtomicU64::new(0),

@@ -2,7 +2,9 @@
 
 use super::Refusal;
 use super::decide::Step;
+use super::segment::Position;
 use event_listener::Event;
+use smol::channel::{Receiver, Sender};
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -27,12 +29,17 @@ pub(crate) struct Request {
     pub(crate) came: Instant,
 }
 
+/// The last batch of what was sealed, and a number that none of its segments reaches.
+pub(crate) type Left = (Position, u64);
+
 /// What the writer does next.
 pub(crate) enum Work {
     /// Decide these.
     Batch(Batch),
     /// Nobody waits: there is time for chores.
     Chores,
+    /// What has been written so far is to be sealed: the log goes on in a new segment.
+    Leave(Vec<Sender<Left>>),
     /// The index is to be opened again, or made anew.
     Reopen { anew: bool },
     /// The store is to be closed.
@@ -90,8 +97,10 @@ struct State {
     closed: bool,
     reopen: bool,
     anew: bool,
+    /// Whoever waits for the log to go on in a new segment.
+    leave: Vec<Sender<Left>>,
     /// Whoever waits for the index to be opened again.
-    reopened: Vec<smol::channel::Sender<()>>,
+    reopened: Vec<Sender<()>>,
 }
 
 impl std::fmt::Debug for Queue {
@@ -130,13 +139,24 @@ impl Queue {
     }
 
     /// Asks for the index to be opened again, or made anew; the receiver ends when that has been tried.
-    pub(crate) fn reopen(&self, anew: bool) -> smol::channel::Receiver<()> {
+    pub(crate) fn reopen(&self, anew: bool) -> Receiver<()> {
         let (done, wait) = smol::channel::bounded(1);
         let mut state = self.lock();
         if !state.closed {
             state.reopen = true;
             state.anew |= anew;
             state.reopened.push(done);
+            self.arrived.notify_one();
+        }
+        wait
+    }
+
+    /// Asks for what has been written so far to be sealed; the answer comes when it is.
+    pub(crate) fn leave(&self) -> Receiver<Left> {
+        let (done, wait) = smol::channel::bounded(1);
+        let mut state = self.lock();
+        if !state.closed {
+            state.leave.push(done);
             self.arrived.notify_one();
         }
         wait
@@ -167,6 +187,9 @@ impl Queue {
         loop {
             if std::mem::take(&mut state.reopen) {
                 return Work::Reopen { anew: std::mem::take(&mut state.anew) };
+            }
+            if !state.leave.is_empty() {
+                return Work::Leave(std::mem::take(&mut state.leave));
             }
             if !state.waiting.is_empty() {
                 break;

@@ -19,7 +19,7 @@ use super::event::Event;
 use super::index::{IndexError, Read, Tx};
 use super::keys::{T, key_u32, uid_of_key};
 use super::log::Log;
-use super::queue::{Answer, Batch, Request, Senders, Work};
+use super::queue::{Answer, Batch, Left, Request, Senders, Work};
 use super::rebuild;
 use super::recover;
 use super::segment::Position;
@@ -114,6 +114,13 @@ impl Writer {
                 }
                 self.shared.queue.reopened();
             }
+            Work::Leave(wait) => {
+                let left = self.leave();
+                for wait in wait {
+                    // Whoever asked may have gone away.
+                    let _ = wait.try_send(left);
+                }
+            }
             Work::Close => return false,
         }
         if self.is_checkpoint_overdue() {
@@ -123,6 +130,13 @@ impl Writer {
             self.purge();
         }
         true
+    }
+
+    /// Seals what was written so far.
+    fn leave(&mut self) -> Left {
+        self.log.seal_off();
+        self.shared.bodies.leave();
+        (self.log.last(), self.log.bound())
     }
 
     /// Decides, writes, commits and answers a batch.
