@@ -89,6 +89,50 @@ Examples:
         #[arg(long)]
         json: bool,
     },
+
+    /// Copy everything into a folder: mail, accounts, settings, the local certificate authority
+    #[command(after_help = "\
+The first backup into a folder copies everything, later ones only what is new. Mail goes on arriving meanwhile.
+The backup counts when its last file is written and read back; one that breaks off leaves the one before good.
+What is in the folder does not change later, so any program that copies files can take it further.
+
+Examples:
+  pigeon backup /media/stick/mail
+  pigeon backup --check /media/stick/mail      restore it into a temporary place beside the data, and look")]
+    Backup {
+        /// Where the backup is, or will be
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+        /// Change nothing: restore the backup into a temporary place and see whether it is whole
+        #[arg(long)]
+        check: bool,
+    },
+
+    /// Make the data directory from a backup
+    #[command(after_help = "\
+The data directory must not exist yet, or be empty, and no server may run on it. Message numbers jump ahead,
+because mail programs may have seen some that were given out after the backup.
+
+Examples:
+  pigeon restore /media/stick/mail
+  pigeon restore /media/stick/mail --to ./pigeon-data")]
+    Restore {
+        /// Where the backup is
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+        /// The data directory to make [default: the one that the configuration names]
+        #[arg(long, value_name = "FOLDER")]
+        to: Option<PathBuf>,
+    },
+
+    /// Make the index anew from what is on the disk, when it is damaged
+    #[command(after_help = "\
+`pigeon serve` does the same by itself when the index cannot be opened. Message numbers jump ahead, because mail
+programs may have seen some that are lost. The old index is kept beside.
+
+Example:
+  pigeon salvage")]
+    Salvage,
 }
 
 #[derive(Debug, Subcommand)]

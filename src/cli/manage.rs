@@ -124,7 +124,11 @@ fn change(config: Option<&Path>, request: Request, done: &str) -> Result<(), Fai
         | Request::UserRemove { address }
         | Request::AliasAdd { address, .. }
         | Request::AliasRemove { address } => address.clone(),
-        Request::DomainList | Request::UserList { .. } | Request::AliasList { .. } | Request::Status => String::new(),
+        Request::DomainList
+        | Request::UserList { .. }
+        | Request::AliasList { .. }
+        | Request::Status
+        | Request::Hold => String::new(),
     };
     match Asked::find(&config)?.ask(request) {
         Answer::Done => say(&format!("{name}: {done}\n")),
@@ -144,7 +148,8 @@ pub(super) fn reading(config: Option<&Path>) -> Result<Asked, Failure> {
     Ok(Asked::find(&config)?)
 }
 
-fn configuration(config: Option<&Path>) -> Result<Config, Failure> {
+/// The configuration; from now on the process works as the owner of the data.
+pub(super) fn configuration(config: Option<&Path>) -> Result<Config, Failure> {
     let config = file::load(&file::of_verb(config))?.config;
     become_owner(&config.data)
         .map_err(|error| Failure::Failed(format!("cannot work as the owner of {}: {error}", config.data.display())))?;

@@ -1,12 +1,14 @@
 //! The command line: a verb and its arguments to an exit code. 0 done, 1 failed, 2 wrong usage, 75 try again later.
 
 mod args;
+mod backup;
 pub mod check;
 mod file;
 mod machine;
 mod manage;
 mod output;
 mod password;
+mod progress;
 mod status;
 mod up;
 
@@ -43,6 +45,10 @@ fn run(args: Args) -> Result<(), Failure> {
         Verb::User { order } => manage::user(config, order),
         Verb::Alias { order } => manage::alias(config, order),
         Verb::Status { json } => status::run(config, json),
+        Verb::Backup { folder, check: false } => backup::back_up(config, &folder),
+        Verb::Backup { folder, check: true } => backup::check(config, &folder),
+        Verb::Restore { folder, to } => backup::restore(config, &folder, to.as_deref()),
+        Verb::Salvage => backup::salvage(config),
     }
 }
 

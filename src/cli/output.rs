@@ -75,7 +75,12 @@ pub(super) fn failed(answer: Answer) -> Failure {
     match answer {
         Answer::Failed { message } => Failure::Failed(message),
         Answer::TryLater { message } => Failure::TryLater(message),
-        Answer::Done | Answer::Domains { .. } | Answer::Users { .. } | Answer::Aliases { .. } | Answer::Status(_) => {
+        Answer::Done
+        | Answer::Domains { .. }
+        | Answer::Users { .. }
+        | Answer::Aliases { .. }
+        | Answer::Held { .. }
+        | Answer::Status(_) => {
             Failure::Failed("the server answered something else; is it of another version?".to_owned())
         }
     }

@@ -8,6 +8,7 @@ use crate::base::Secret;
 use crate::config::Config;
 use crate::net::{LocalClient, LocalListener, LocalStream};
 use crate::store::TARGETS_MAX;
+use crate::store::backup::Held;
 use smol::lock::Semaphore;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -58,14 +59,29 @@ pub(super) async fn serve(server: Arc<Server>, listener: LocalListener) {
 }
 
 async fn converse(server: &Server, mut stream: LocalStream) -> io::Result<()> {
+    // Kept until the conversation ends.
+    let mut held: Option<Held> = None;
     loop {
-        let line = server.world.clock.timeout(REQUEST_LIMIT, stream.line(REQUEST_BYTES_MAX)).await;
-        let Ok(Some(line)) = line.unwrap_or(Ok(None)) else {
+        let line = match held {
+            None => server.world.clock.timeout(REQUEST_LIMIT, stream.line(REQUEST_BYTES_MAX)).await.unwrap_or(Ok(None)),
+            // A slow stick may take hours.
+            Some(_) => stream.line(REQUEST_BYTES_MAX).await,
+        };
+        let Ok(Some(line)) = line else {
             return Ok(());
         };
         // A password may be in it.
         let line = Secret::new(line);
         let answer = match serde_json::from_slice(line.expose()) {
+            Ok(Request::Hold) => match server.world.store.hold().await {
+                Ok(files) => {
+                    let (sequence, crc) = files.batch;
+                    let names = files.names.clone();
+                    held = Some(files);
+                    Answer::Held { sequence, crc, names }
+                }
+                Err(refusal) => Answer::TryLater { message: Error::Store(refusal).to_string() },
+            },
             Ok(request) => answer(server, request).await,
             Err(error) => Answer::Failed { message: format!("this server does not understand the request: {error}") },
         };
@@ -145,7 +161,8 @@ pub fn connect(data: &Path) -> Result<Option<LocalClient>, StartError> {
     }
 }
 
-fn ask(client: &mut LocalClient, request: &Request) -> io::Result<Answer> {
+/// Asks a running server once. Blocks.
+pub fn ask(client: &mut LocalClient, request: &Request) -> io::Result<Answer> {
     let line = Secret::new(serde_json::to_vec(request)?);
     let answer = client.ask(line.expose(), ANSWER_BYTES_MAX)?;
     Ok(serde_json::from_slice(&answer)?)

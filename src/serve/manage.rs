@@ -39,6 +39,8 @@ pub enum Request {
     AliasList { after: Option<String> },
     /// `status`
     Status,
+    /// `backup`: the files are kept as they are until the connection ends.
+    Hold,
 }
 
 /// What was done or found.
@@ -56,6 +58,8 @@ pub enum Answer {
     Aliases { aliases: Vec<Alias>, after: Option<String> },
     /// How the server is.
     Status(Box<Status>),
+    /// The files of a backup, and the last batch in them.
+    Held { sequence: u64, crc: u32, names: Vec<String> },
     /// It was not done; why.
     Failed { message: String },
     /// It can not be done now; why.
@@ -115,6 +119,8 @@ pub async fn perform(world: &World, request: Request) -> Answer {
         Request::AliasAdd { address, targets } => accounts.alias_add(&address, &targets).await,
         Request::AliasRemove { address } => accounts.alias_remove(&address).await,
         Request::AliasList { after } => return answer(aliases(world, after).await),
+        // Only who holds a connection can be held for.
+        Request::Hold => return Answer::Failed { message: "only a running server holds its files".to_owned() },
         Request::Status => return answer(holds(world).await.map(|holds| Answer::Status(Box::new(Status::new(holds))))),
     };
     answer(done.map(|()| Answer::Done))

@@ -14,7 +14,7 @@ mod session;
 mod status;
 mod world;
 
-pub use control::{Asked, connect, socket_path};
+pub use control::{Asked, ask, connect, socket_path};
 pub use listeners::{is_without_ipv6, remedy_for};
 pub use logger::start as start_log;
 pub use malloc::tune as tune_allocator;

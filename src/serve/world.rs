@@ -62,6 +62,15 @@ impl fmt::Display for StartError {
 impl World {
     /// Opens the data directory, creating it and an empty store when there is none. Blocks.
     pub fn open(config: &Config) -> Result<Self, StartError> {
+        Self::open_as(config, false)
+    }
+
+    /// As [`World::open`], with an index made anew and every mailbox raised. Blocks.
+    pub fn salvage(config: &Config) -> Result<Self, StartError> {
+        Self::open_as(config, true)
+    }
+
+    fn open_as(config: &Config, salvage: bool) -> Result<Self, StartError> {
         create_folder(&config.data)?;
         let clock = Clock::system();
         let budget = Budget::new(usize::try_from(config.budget_bytes()).unwrap_or(usize::MAX));
@@ -73,7 +82,7 @@ impl World {
             segment_bytes: config.store.segment_bytes,
             index_cache_bytes: usize::try_from(config.store.index_cache_bytes).unwrap_or(usize::MAX),
             gather: config.store.gather,
-            salvage: false,
+            salvage,
         };
         let store = Store::open(&config.data, options, clock.clone(), workers.clone(), budget.clone());
         let store = store.map_err(|error| not_opened(&config.data, error))?;

@@ -10,7 +10,6 @@
 //!     end CRC-32C                            over all lines before
 
 use super::disk::{Disk, DiskFile, create_whole, folder_of};
-use super::segment::Position;
 use super::{Refusal, Shared, Store};
 use smol::lock::MutexGuardArc;
 use std::collections::{BTreeMap, BTreeSet};
@@ -119,21 +118,20 @@ impl Store {
         }
         let (position, bound) = self.shared.queue.leave().recv().await.map_err(|_| Refusal::Unavailable)?;
         let shared = self.shared.clone();
-        let names = self.shared.workers.run(move || names(&shared, position, bound)).await;
+        let names = self.shared.workers.run(move || names(&*shared.disk, bound)).await;
         let names = names.ok_or(Refusal::Unavailable)?.map_err(|error| super::refusal_of(&error))?;
         Ok(Held { batch: (position.sequence, position.crc), names, guard })
     }
 }
 
-/// The files that a store at `position` needs: the newest snapshot, the segments below `bound`, and what lies beside.
-fn names(shared: &Shared, position: Position, bound: u64) -> io::Result<Vec<String>> {
-    let disk = &*shared.disk;
+/// The files that a store needs: the newest snapshot, the segments below `bound`, and what lies beside.
+fn names(disk: &dyn Disk, bound: u64) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     if let Some(newest) = super::snapshot::list(disk)?.pop() {
         names.push(super::segment::file_name(super::segment::Kind::Snapshot, newest.number));
     }
     for name in disk.list("log")? {
-        if super::segment::parse_name(&name).is_some_and(|(_, number)| number < bound.max(position.segment + 1)) {
+        if super::segment::parse_name(&name).is_some_and(|(_, number)| number < bound) {
             names.push(format!("log/{name}"));
         }
     }
@@ -145,6 +143,11 @@ fn names(shared: &Shared, position: Position, bound: u64) -> io::Result<Vec<Stri
     }
     names.sort();
     Ok(names)
+}
+
+/// The files that a store needs which nobody has open.
+pub fn names_at_rest(disk: &dyn Disk) -> io::Result<Vec<String>> {
+    names(disk, u64::MAX)
 }
 
 /// Copies held files into a backup and completes it; what is new there is read back and compared before. Blocks.

@@ -19,6 +19,8 @@ pub struct Stats {
     pub syncs: u64,
     /// Batches committed.
     pub batches: u64,
+    /// The last batch's sequence, counted since the store was made.
+    pub sequence: u64,
     /// Rows of the index read.
     pub rows_read: u64,
     /// Rows of the index written or removed.
@@ -54,6 +56,7 @@ pub(crate) async fn stats(shared: &Arc<Shared>) -> Result<Stats, Refusal> {
                 reads: meter.reads.load(Ordering::Relaxed),
                 syncs: meter.syncs.load(Ordering::Relaxed),
                 batches: of_shared.batches.load(Ordering::Relaxed),
+                sequence: state.position.sequence,
                 rows_read: index.rows.read.load(Ordering::Relaxed),
                 rows_written: index.rows.written.load(Ordering::Relaxed),
                 segments: of_shared.disk.list("log").map_or(0, |names| names.len() as u64),

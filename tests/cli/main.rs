@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, reason = "a test that cannot go on says so")]
 
+mod backup;
 mod certificate;
 mod process;
 mod serve;

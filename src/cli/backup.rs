@@ -1,0 +1,265 @@
+//! `backup`, `restore` and `salvage`.
+
+use super::file;
+use super::output::{Failure, failed, say};
+use super::progress::Bar;
+use crate::config::{Config, human_bytes};
+use crate::serve::{Answer, Request, World, ask, connect, create_folder};
+use crate::store::backup::{self, BackupError, Manifest};
+use crate::store::{Disk, Lock, RealDisk};
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+
+/// What keeps the files of a store as they are while they are copied.
+enum Held {
+    /// The running server, as long as it is connected with.
+    Server(#[expect(dead_code, reason = "held until it is dropped")] crate::net::LocalClient),
+    /// Nobody else may open the store.
+    Alone(#[expect(dead_code, reason = "held until it is dropped")] Lock),
+}
+
+pub(super) fn back_up(config: Option<&Path>, target: &Path) -> Result<(), Failure> {
+    let config = file::load(&file::of_verb(config))?.config;
+    refuse_inside(&config.data, target)?;
+    let (held, batch, names) = hold(&config)?;
+    let from = disk(&config.data)?;
+    let to = disk(target)?;
+    let mut bar = Bar::new("copying");
+    let copied = backup::back_up(&from, &to, (batch, &names), &mut |done, total| bar.at(done, total));
+    drop((bar, held));
+    let copied = copied.map_err(|error| told(&error, target))?;
+    say(&format!(
+        "{}: complete, {} in {} files; {} in {} of them new\n",
+        target.display(),
+        human_bytes(copied.bytes),
+        copied.files,
+        human_bytes(copied.new_bytes),
+        copied.new_files
+    ))
+}
+
+/// Restores into a temporary place beside the data, and looks whether everything is there.
+pub(super) fn check(config: Option<&Path>, target: &Path) -> Result<(), Failure> {
+    let config = file::load(&file::of_verb(config))?.config;
+    let (from, manifest) = newest(target)?;
+    let place = beside(&config.data, "checking");
+    remove_ours(&place)?;
+    create_folder(&place)?;
+    let outcome = check_in(&config, &place, (&from, &manifest), target);
+    let removed = remove_ours(&place);
+    outcome?;
+    removed?;
+    say(&format!(
+        "{}: backup {} is good, {} in {} files\n",
+        target.display(),
+        manifest.number,
+        human_bytes(manifest.bytes()),
+        manifest.files.len()
+    ))
+}
+
+fn check_in(
+    config: &Config,
+    place: &Path,
+    (from, manifest): (&RealDisk, &Manifest),
+    target: &Path,
+) -> Result<(), Failure> {
+    let mut bar = Bar::new("restoring for a look");
+    backup::restore(from, manifest, &disk(place)?, &mut |done, total| bar.at(done, total))
+        .map_err(|error| told(&error, target))?;
+    drop(bar);
+    let world = World::open(&Config { data: place.to_owned(), ..config.clone() })?;
+    let (damage, count) = world.store.damage();
+    let damage = damage.first().map(|first| format!("{first} ({count} in all)"));
+    let sequence = smol::future::block_on(world.store.stats()).map(|stats| stats.sequence);
+    world.close();
+    let bad = |why: String| Failure::Failed(format!("{}: the backup is damaged: {why}", target.display()));
+    if let Some(damage) = damage {
+        return Err(bad(damage));
+    }
+    match sequence {
+        // A backup of a store that nobody had open does not know how far it went.
+        Ok(sequence) if sequence == manifest.batch.0 || manifest.batch.0 == 0 => Ok(()),
+        Ok(sequence) => Err(bad(format!("it ends with batch {sequence} instead of {}", manifest.batch.0))),
+        Err(refusal) => Err(bad(format!("its index cannot be read: {refusal:?}"))),
+    }
+}
+
+pub(super) fn restore(config: Option<&Path>, source: &Path, to: Option<&Path>) -> Result<(), Failure> {
+    let config = match to {
+        Some(data) => Config { data: file::absolute(data), ..Config::new("localhost") },
+        None => file::load(&file::of_verb(config))?.config,
+    };
+    let data = &config.data;
+    if connect(data)?.is_some() {
+        return Err(Failure::TryLater(format!(
+            "a server runs on {}\n    remedy: stop it, and put its data aside",
+            data.display()
+        )));
+    }
+    let owner = refuse_used(data)?;
+    let (from, manifest) = newest(source)?;
+    let place = beside(data, "restoring");
+    remove_ours(&place)?;
+    create_folder(&place)?;
+    let mut bar = Bar::new("restoring");
+    backup::restore(&from, &manifest, &disk(&place)?, &mut |done, total| bar.at(done, total))
+        .map_err(|error| told(&error, source))?;
+    drop(bar);
+    let world = World::salvage(&Config { data: place.clone(), ..config.clone() })?;
+    let lost = lost(&world);
+    let stats = smol::future::block_on(world.store.stats());
+    world.close();
+    drop(world);
+    let failed = |error: io::Error| Failure::Failed(format!("{}: {error}", data.display()));
+    if let Some((user, group)) = owner {
+        give(&place, user, group).map_err(failed)?;
+    }
+    fs::rename(&place, data).map_err(failed)?;
+    sync_parent(data).map_err(failed)?;
+    say(&lost)?;
+    let (accounts, messages) = stats.map_or((0, 0), |stats| (stats.accounts, stats.messages));
+    say(&format!("{}: restored, {accounts} accounts, {messages} messages\n", data.display()))
+}
+
+pub(super) fn salvage(config: Option<&Path>) -> Result<(), Failure> {
+    let config = super::manage::configuration(config)?;
+    if !config.data.join("lock").exists() {
+        return Err(Failure::Failed(format!("there is no store in {}", config.data.display())));
+    }
+    if connect(&config.data)?.is_some() {
+        return Err(Failure::TryLater(format!(
+            "a server runs on {}\n    remedy: stop it first",
+            config.data.display()
+        )));
+    }
+    let world = World::salvage(&config)?;
+    let lost = lost(&world);
+    let stats = smol::future::block_on(world.store.stats());
+    world.close();
+    say(&lost)?;
+    let (accounts, messages) = stats.map_or((0, 0), |stats| (stats.accounts, stats.messages));
+    say(&format!(
+        "{}: the index is made anew, {accounts} accounts, {messages} messages; the old one is kept beside\n",
+        config.data.display()
+    ))
+}
+
+/// What could not be had again, a line each.
+fn lost(world: &World) -> String {
+    let (told, count) = world.store.damage();
+    let mut text: String = told.iter().map(|what| format!("damaged: {what}\n")).collect();
+    if count > told.len() as u64 {
+        text.push_str(&format!("damaged: {} more\n", count - told.len() as u64));
+    }
+    text
+}
+
+/// Has the files of a store kept as they are, by the running server or because nobody else opens it; the last batch in
+/// them, and their names.
+fn hold(config: &Config) -> Result<(Held, (u64, u32), Vec<String>), Failure> {
+    if let Some(mut client) = connect(&config.data)? {
+        return match ask(&mut client, &Request::Hold) {
+            Ok(Answer::Held { sequence, crc, names }) => Ok((Held::Server(client), (sequence, crc), names)),
+            Ok(other) => Err(failed(other)),
+            Err(error) => Err(Failure::TryLater(format!("the server did not answer: {error}"))),
+        };
+    }
+    if !config.data.join("lock").exists() {
+        return Err(Failure::Failed(format!("there is no store in {}", config.data.display())));
+    }
+    let disk = disk(&config.data)?;
+    let failed = |error: io::Error| Failure::Failed(format!("{}: {error}", config.data.display()));
+    let Some(lock) = disk.lock().map_err(failed)? else {
+        return Err(Failure::TryLater(format!("another process has {} open", config.data.display())));
+    };
+    let names = backup::names_at_rest(&disk).map_err(failed)?;
+    Ok((Held::Alone(lock), (0, 0), names))
+}
+
+fn newest(folder: &Path) -> Result<(RealDisk, Manifest), Failure> {
+    if !folder.is_dir() {
+        return Err(Failure::Failed(format!("{}: there is no such folder", folder.display())));
+    }
+    let disk = disk(folder)?;
+    let manifest = backup::newest(&disk).map_err(|error| told(&error, folder))?;
+    Ok((disk, manifest))
+}
+
+fn disk(folder: &Path) -> Result<RealDisk, Failure> {
+    RealDisk::new(folder).map_err(|error| Failure::Failed(format!("{}: {error}", folder.display())))
+}
+
+fn told(error: &BackupError, folder: &Path) -> Failure {
+    let remedy = match error {
+        BackupError::Nothing => "\n    remedy: name the folder that `pigeon backup` wrote",
+        BackupError::NoRoom(..) => "\n    remedy: make room, or take a larger one",
+        BackupError::Damaged(_) => "\n    remedy: take another copy; back up again into an empty folder",
+        BackupError::Backup(..) => "\n    what was complete before still is",
+        BackupError::Store(..) => "",
+    };
+    Failure::Failed(format!("{}: {error}{remedy}", folder.display()))
+}
+
+/// A folder of ours beside the data.
+fn beside(data: &Path, what: &str) -> PathBuf {
+    let mut name = data.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{what}"));
+    data.with_file_name(name)
+}
+
+/// Removes what an attempt that broke off left.
+fn remove_ours(place: &Path) -> Result<(), Failure> {
+    match fs::remove_dir_all(place) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Failure::Failed(format!("cannot remove {}: {error}", place.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a data directory with anything in it; whose an empty one is, if it is another's.
+fn refuse_used(data: &Path) -> Result<Option<(u32, u32)>, Failure> {
+    let failed = |error: io::Error| Failure::Failed(format!("{}: {error}", data.display()));
+    match fs::read_dir(data) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(error)),
+        Ok(mut entries) => match entries.next() {
+            Some(_) => Err(Failure::Failed(format!(
+                "{} is not empty\n    remedy: put it aside, or name another place with --to",
+                data.display()
+            ))),
+            None => {
+                let facts = fs::metadata(data).map_err(failed)?;
+                Ok((facts.uid() != rustix::process::geteuid().as_raw()).then(|| (facts.uid(), facts.gid())))
+            }
+        },
+    }
+}
+
+/// A backup inside the data would be in the next backup.
+fn refuse_inside(data: &Path, target: &Path) -> Result<(), Failure> {
+    if file::absolute(target).starts_with(file::absolute(data)) {
+        return Err(Failure::Usage(format!("{} lies inside the data; name a folder elsewhere", target.display())));
+    }
+    Ok(())
+}
+
+/// Gives a folder with everything in it to another user.
+fn give(folder: &Path, user: u32, group: u32) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => give(&entry.path(), user, group)?,
+            false => chown(entry.path(), Some(user), Some(group))?,
+        }
+    }
+    chown(folder, Some(user), Some(group))
+}
+
+fn sync_parent(data: &Path) -> io::Result<()> {
+    let parent = file::folder(data);
+    fs::File::open(parent)?.sync_all()
+}

@@ -1,0 +1,194 @@
+//! `backup`, `restore` and `salvage` as their operator meets them, with a server and without.
+
+use super::process::{Home, Talk, text, until};
+use std::fs;
+use std::path::Path;
+use std::process::Output;
+
+fn deliver(home: &Home, words: &str) {
+    let mut talk = Talk::to(home.smtp);
+    talk.line();
+    for (say, answer) in [
+        ("HELO client.example.net", "250"),
+        ("MAIL FROM:<>", "250"),
+        ("RCPT TO:<alice@example.org>", "250"),
+        ("DATA", "354"),
+        (&format!("Subject: {words}\r\n\r\n{words}\r\n."), "250"),
+    ] {
+        talk.say(say);
+        let line = talk.line();
+        assert!(line.starts_with(answer), "{say}: {line}");
+    }
+}
+
+/// UIDVALIDITY, UIDNEXT, what UID SEARCH and UIDL say, and every message.
+fn seen(home: &Home) -> (String, String, String, String, Vec<String>) {
+    let mut imap = Talk::to(home.imap);
+    imap.line();
+    let mut ask = |command: &str| {
+        imap.say(&format!("a {command}"));
+        let mut all = String::new();
+        loop {
+            let line = imap.line();
+            assert!(!line.is_empty(), "{command}: the server closed");
+            all.push_str(&line);
+            if line.starts_with("a ") {
+                assert!(line.starts_with("a OK"), "{command}: {line}");
+                return all;
+            }
+        }
+    };
+    ask("LOGIN alice@example.org wonderland-7");
+    let status = ask("STATUS INBOX (UIDVALIDITY MESSAGES)");
+    let next = ask("STATUS INBOX (UIDNEXT)");
+    ask("SELECT INBOX");
+    let found = ask("UID SEARCH ALL");
+    let mail = ask("UID FETCH 1:* (FLAGS BODY.PEEK[])");
+    let mut pop3 = Talk::to(home.pop3);
+    pop3.line();
+    let mut uidl = Vec::new();
+    for say in ["USER alice@example.org", "PASS wonderland-7", "UIDL"] {
+        pop3.say(say);
+        let line = pop3.line();
+        assert!(line.starts_with("+OK"), "{say}: {line}");
+    }
+    loop {
+        let line = pop3.line();
+        if line.starts_with('.') {
+            break;
+        }
+        uidl.push(line);
+    }
+    (status, next, found, mail, uidl)
+}
+
+fn uid_next(status: &str) -> u32 {
+    let (_, rest) = status.split_once("UIDNEXT ").expect("a UIDNEXT");
+    rest.split(')').next().and_then(|number| number.parse().ok()).expect("a number")
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .map(|entries| entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
+        .unwrap_or_default();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_backup_made_while_serving_comes_back_with_every_message_uid_flag_and_account() {
+    let home = Home::new("");
+    let stick = home.path().join("stick");
+    let folder = stick.to_string_lossy().into_owned();
+    let server = home.serve();
+    let added = home.verb(&["user", "add", "alice@example.org", "--password-stdin"], "wonderland-7\n");
+    assert_eq!(added.status.code(), Some(0), "{}", both(&added));
+    for n in 0..5 {
+        deliver(&home, &format!("mail {n}"));
+    }
+    let first = home.verb(&["backup", &folder], "");
+    assert_eq!(first.status.code(), Some(0), "{}", both(&first));
+    assert!(both(&first).contains("complete"), "{}", both(&first));
+    deliver(&home, "one more");
+    let before = seen(&home);
+    let second = home.verb(&["backup", &folder], "");
+    assert_eq!(second.status.code(), Some(0), "{}", both(&second));
+    let checked = home.verb(&["backup", "--check", &folder], "");
+    assert_eq!(checked.status.code(), Some(0), "{}", both(&checked));
+    assert!(both(&checked).contains("is good"), "{}", both(&checked));
+    assert!(!home.path().join("data.checking").exists());
+
+    // A running server's data are not restored over, nor data that are there.
+    let refused = home.verb(&["restore", &folder], "");
+    assert_eq!(refused.status.code(), Some(75), "{}", both(&refused));
+    let authority = fs::read(home.data().join("tls/ca.pem")).ok();
+    drop(server);
+    until("the server has ended", || std::net::TcpStream::connect(("127.0.0.1", home.imap)).is_err());
+    let refused = home.verb(&["restore", &folder], "");
+    assert_eq!(refused.status.code(), Some(1), "{}", both(&refused));
+    assert!(both(&refused).contains("not empty"), "{}", both(&refused));
+
+    fs::remove_dir_all(home.data()).expect("the data are removed");
+    let restored = home.verb(&["restore", &folder], "");
+    assert_eq!(restored.status.code(), Some(0), "{}", both(&restored));
+    assert!(both(&restored).contains("1 accounts, 6 messages"), "{}", both(&restored));
+    assert!(!home.path().join("data.restoring").exists());
+    assert_eq!(fs::read(home.data().join("tls/ca.pem")).ok(), authority);
+    let server = home.serve();
+    let after = seen(&home);
+    assert_eq!((&before.0, &before.2, &before.3, &before.4), (&after.0, &after.2, &after.3, &after.4));
+    assert!(uid_next(&after.1) >= uid_next(&before.1) + 1_000_000, "{} {}", before.1, after.1);
+    deliver(&home, "after it");
+    drop(server);
+}
+
+#[test]
+fn a_store_at_rest_is_backed_up_too_and_a_broken_backup_is_said() {
+    let home = Home::new("");
+    let stick = home.path().join("stick");
+    let folder = stick.to_string_lossy().into_owned();
+    let nothing = home.verb(&["backup", &folder], "");
+    assert_eq!(nothing.status.code(), Some(1), "{}", both(&nothing));
+    let empty = home.verb(&["restore", &folder], "");
+    assert_eq!(empty.status.code(), Some(1), "{}", both(&empty));
+    let server = home.serve();
+    home.verb(&["user", "add", "alice@example.org", "--password-stdin"], "wonderland-7\n");
+    deliver(&home, "mail");
+    let before = seen(&home);
+    // Killed: the index lags behind, and the log's tail is as the kill left it.
+    drop(server);
+    until("the server has ended", || std::net::TcpStream::connect(("127.0.0.1", home.imap)).is_err());
+    let made = home.verb(&["backup", &folder], "");
+    assert_eq!(made.status.code(), Some(0), "{}", both(&made));
+    let inside = home.verb(&["backup", &home.data().join("x").to_string_lossy()], "");
+    assert_eq!(inside.status.code(), Some(2), "{}", both(&inside));
+
+    let other = home.path().join("other");
+    let restored = home.verb(&["restore", &folder, "--to", &other.to_string_lossy()], "");
+    assert_eq!(restored.status.code(), Some(0), "{}", both(&restored));
+    fs::remove_dir_all(home.data()).expect("the data are removed");
+    fs::rename(&other, home.data()).expect("the restored data take their place");
+    let server = home.serve();
+    let after = seen(&home);
+    assert_eq!((&before.0, &before.3), (&after.0, &after.3));
+    drop(server);
+
+    let segment = files(&stick.join("log")).into_iter().next().expect("a segment");
+    let path = stick.join("log").join(segment);
+    let mut octets = fs::read(&path).expect("the segment is read");
+    if let Some(octet) = octets.get_mut(4_200) {
+        *octet ^= 1;
+    }
+    fs::write(&path, octets).expect("the segment is written");
+    let checked = home.verb(&["backup", "--check", &folder], "");
+    assert_eq!(checked.status.code(), Some(1), "{}", both(&checked));
+    assert!(both(&checked).contains("damaged"), "{}", both(&checked));
+}
+
+#[test]
+fn salvage_makes_the_index_anew_and_says_so() {
+    let home = Home::new("");
+    let server = home.serve();
+    home.verb(&["user", "add", "alice@example.org", "--password-stdin"], "wonderland-7\n");
+    deliver(&home, "mail");
+    let before = seen(&home);
+    let refused = home.verb(&["salvage"], "");
+    assert_eq!(refused.status.code(), Some(75), "{}", both(&refused));
+    drop(server);
+    until("the server has ended", || std::net::TcpStream::connect(("127.0.0.1", home.imap)).is_err());
+    fs::write(home.data().join("index.redb"), b"rubbish").expect("the index is spoilt");
+    let salvaged = home.verb(&["salvage"], "");
+    assert_eq!(salvaged.status.code(), Some(0), "{}", both(&salvaged));
+    assert!(both(&salvaged).contains("1 accounts, 1 messages"), "{}", both(&salvaged));
+    assert!(home.data().join("index.redb.broken-1").exists());
+    let server = home.serve();
+    let after = seen(&home);
+    assert_eq!((&before.0, &before.2, &before.3, &before.4), (&after.0, &after.2, &after.3, &after.4));
+    assert!(uid_next(&after.1) >= uid_next(&before.1) + 1_000_000);
+    drop(server);
+}
+
+/// What a verb printed, on either.
+fn both(output: &Output) -> String {
+    format!("{}{}", text(&output.stdout), text(&output.stderr))
+}
