@@ -20,6 +20,9 @@ enum Held {
     Alone(#[expect(dead_code, reason = "held until it is dropped")] Lock),
 }
 
+/// What is held, the last batch in it, and its files.
+type HeldFiles = (Held, (u64, u32), Vec<String>);
+
 pub(super) fn back_up(config: Option<&Path>, target: &Path) -> Result<(), Failure> {
     let config = file::load(&file::of_verb(config))?.config;
     refuse_inside(&config.data, target)?;
@@ -159,7 +162,7 @@ fn lost(world: &World) -> String {
 
 /// Has the files of a store kept as they are, by the running server or because nobody else opens it; the last batch in
 /// them, and their names.
-fn hold(config: &Config) -> Result<(Held, (u64, u32), Vec<String>), Failure> {
+fn hold(config: &Config) -> Result<HeldFiles, Failure> {
     if let Some(mut client) = connect(&config.data)? {
         return match ask(&mut client, &Request::Hold) {
             Ok(Answer::Held { sequence, crc, names }) => Ok((Held::Server(client), (sequence, crc), names)),

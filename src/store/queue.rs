@@ -249,7 +249,7 @@ mod tests {
     fn take(queue: &Queue, expected: usize) -> Batch {
         match queue.take(GATHER, &|come| come < expected, false) {
             Work::Batch(batch) => batch,
-            Work::Chores | Work::Reopen { .. } | Work::Close => panic!("no batch"),
+            Work::Chores | Work::Leave(_) | Work::Reopen { .. } | Work::Close => panic!("no batch"),
         }
     }
 
