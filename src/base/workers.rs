@@ -13,7 +13,8 @@ const WAITING_JOBS_MAX: usize = 64;
 /// A handle on the threads: cheap to clone. The threads end when the last handle is dropped.
 #[derive(Clone, Debug)]
 pub struct Workers {
-    jobs: smol::channel::Sender<Job>,
+    /// Nothing when there are no threads, and whoever asks does the work itself.
+    jobs: Option<smol::channel::Sender<Job>>,
 }
 
 impl Workers {
@@ -31,17 +32,25 @@ impl Workers {
                 }
             })?;
         }
-        Ok(Self { jobs })
+        Ok(Self { jobs: Some(jobs) })
+    }
+
+    /// No threads: each job runs where its future is polled, at once, so that a test's order is always the same.
+    pub fn none() -> Self {
+        Self { jobs: None }
     }
 
     /// Runs `job` on one of the threads; `None` when it panicked or the threads are gone.
     pub async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let Some(jobs) = &self.jobs else {
+            return catch_unwind(AssertUnwindSafe(job)).ok();
+        };
         let (answer, answered) = smol::channel::bounded(1);
         let job: Job = Box::new(move || {
             // The caller may have gone away meanwhile.
             drop(answer.try_send(job()));
         });
-        self.jobs.send(job).await.ok()?;
+        jobs.send(job).await.ok()?;
         answered.recv().await.ok()
     }
 
@@ -57,10 +66,17 @@ impl Workers {
     ) -> impl Future<Output = Option<T>> {
         let (answer, answered) = smol::channel::bounded(1);
         let job: Job = Box::new(move || drop(answer.try_send(job())));
-        let sent = self.jobs.try_send(job);
         let jobs = self.jobs.clone();
+        let sent = match &jobs {
+            Some(jobs) => jobs.try_send(job),
+            None => {
+                // A panicking job drops its answer, which its caller sees.
+                drop(catch_unwind(AssertUnwindSafe(job)));
+                Ok(())
+            }
+        };
         async move {
-            if let Err(error) = sent {
+            if let (Err(error), Some(jobs)) = (sent, jobs) {
                 jobs.send(error.into_inner()).await.ok()?;
             }
             answered.recv().await.ok()
@@ -78,6 +94,10 @@ mod tests {
         smol::block_on(async {
             assert_eq!(workers.run(|| panic!("as the test wants")).await, None::<()>);
             assert_eq!(workers.run(|| 7).await, Some(7));
+            let none = Workers::none();
+            assert_eq!(none.run(|| panic!("as the test wants")).await, None::<()>);
+            assert_eq!(none.run(|| 7).await, Some(7));
+            assert_eq!(none.start(|| 7).await, Some(7));
         });
     }
 }

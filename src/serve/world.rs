@@ -83,6 +83,7 @@ impl World {
             index_cache_bytes: usize::try_from(config.store.index_cache_bytes).unwrap_or(usize::MAX),
             gather: config.store.gather,
             salvage,
+            ..Options::default()
         };
         let store = Store::open(&config.data, options, clock.clone(), workers.clone(), budget.clone());
         let store = store.map_err(|error| not_opened(&config.data, error))?;

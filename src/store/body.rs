@@ -6,6 +6,7 @@ use super::chunk;
 use super::disk::{Disk, DiskFile, create_whole};
 use super::log::Numbers;
 use super::rows::{Extent, add_extent};
+use super::sabotage::{self, Sabotage};
 use super::segment::{Header, Kind, PAGE_BYTES, Position, file_name};
 use super::{Refusal, Shared, refusal_of};
 use crate::base::Grant;
@@ -149,7 +150,8 @@ impl Bodies {
             segment.writes.load(Ordering::Acquire)
         };
         segment.unsynced_bytes.store(0, Ordering::Release);
-        if let Err(error) = segment.file.sync() {
+        let synced_now = if sabotage::is(Sabotage::BodyWithoutSync) { Ok(()) } else { segment.file.sync() };
+        if let Err(error) = synced_now {
             segment.failed.store(true, Ordering::Release);
             self.give_up(segment);
             return Err(error);

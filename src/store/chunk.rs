@@ -8,6 +8,7 @@
 //!    13  stored octets
 
 use super::codec::{self, Codec};
+use super::sabotage::{self, Sabotage};
 
 /// Octets of a body in one chunk at the most.
 pub(crate) const RAW_BYTES_MAX: usize = 64 * 1024;
@@ -65,7 +66,8 @@ impl Header {
         let crc = crc32c::crc32c(&raw_bytes);
         let crc = crc32c::crc32c_append(crc, &stored_bytes);
         let crc = crc32c::crc32c_append(crc, &[self.codec]);
-        if stored.len() != self.stored_bytes || crc32c::crc32c_append(crc, stored) != self.crc {
+        let is_right = crc32c::crc32c_append(crc, stored) == self.crc || sabotage::is(Sabotage::BlindToChunks);
+        if stored.len() != self.stored_bytes || !is_right {
             return Err(Damaged);
         }
         let codec = Codec::from_number(self.codec).ok_or(Damaged)?;

@@ -1,6 +1,7 @@
 //! The seam between the store and the disk: files, names, syncs, and nothing else. One real implementation here, one
 //! simulated in [`super::sim`]. Everything the store reads or writes goes through it, redb's pages included.
 
+use super::sabotage::{self, Sabotage};
 use std::fmt::Debug;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::hash::BuildHasher;
@@ -72,7 +73,9 @@ fn make_whole(disk: &dyn Disk, name: &str, temporary: &str, parts: &[(u64, &[u8]
     }
     file.sync()?;
     disk.rename(temporary, name)?;
-    disk.sync_folder(folder_of(name))?;
+    if !sabotage::is(Sabotage::FolderWithoutSync) {
+        disk.sync_folder(folder_of(name))?;
+    }
     Ok(file)
 }
 

@@ -348,6 +348,27 @@ impl Store {
         Ok(BodyReader::new(&self.shared, blob, size, extents))
     }
 
+    // Turns: a test seam.
+
+    /// From now on the writer does one piece of work for each [`Store::give_turn`], so that a test decides what is done
+    /// together and in which order; or again whatever comes.
+    #[doc(hidden)]
+    pub fn take_turns(&self, takes_turns: bool) {
+        self.shared.queue.take_turns(takes_turns);
+    }
+
+    /// Waits until the writer rests; says whether it waits for its turn, and not for work. Blocks.
+    #[doc(hidden)]
+    pub fn writer_waits(&self) -> bool {
+        self.shared.queue.rest()
+    }
+
+    /// Lets the writer do one piece of work.
+    #[doc(hidden)]
+    pub fn give_turn(&self) {
+        self.shared.queue.give_turn();
+    }
+
     // News.
 
     /// Wakes whenever `mailbox` changes. Begin to watch before reading the mailbox, so that nothing falls between.

@@ -13,6 +13,7 @@
 use super::apply::Place;
 use super::batch::Builder;
 use super::disk::{Disk, DiskFile, create_whole};
+use super::sabotage::{self, Sabotage};
 use super::segment::{Header, Kind, PAGE_BYTES, Position, file_name};
 use std::io;
 use std::sync::Arc;
@@ -136,12 +137,18 @@ impl Log {
 
     fn overwrite(&mut self, bytes: &[u8], position: Position) -> io::Result<()> {
         let current = self.current.as_mut().ok_or_else(|| io::Error::other("no segment"))?;
+        let too_late = sabotage::is(Sabotage::AnswerBeforeSync);
+        if too_late {
+            current.file.sync()?;
+        }
         current.file.write_at(current.end, bytes)?;
         if position.end > current.zeros_to {
             write_zeros(&*current.file, position.end)?;
             current.zeros_to = position.end + WINDOW_BYTES;
         }
-        current.file.sync()?;
+        if !too_late {
+            current.file.sync()?;
+        }
         current.end = position.end;
         Ok(())
     }

@@ -11,6 +11,7 @@ mod bytes;
 mod chain;
 mod chunk;
 mod codec;
+mod content;
 mod decide;
 mod disk;
 mod event;
@@ -26,6 +27,8 @@ mod rebuild;
 mod recover;
 mod rows;
 mod runs;
+#[doc(hidden)]
+pub mod sabotage;
 mod segment;
 pub mod sim;
 mod snapshot;
@@ -78,11 +81,19 @@ pub struct Options {
     pub gather: Duration,
     /// Make the index anew, and raise every mailbox, whether or not it looks whole.
     pub salvage: bool,
+    /// A checkpoint comes after so many commits at the latest: what a start has to replay.
+    pub checkpoint_commits: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_bytes: 16 << 20, index_cache_bytes: 1 << 20, gather: Duration::from_millis(3), salvage: false }
+        Self {
+            segment_bytes: 16 << 20,
+            index_cache_bytes: 1 << 20,
+            gather: Duration::from_millis(3),
+            salvage: false,
+            checkpoint_commits: 1_000,
+        }
     }
 }
 
@@ -379,7 +390,7 @@ impl Store {
             budget,
             clock,
         });
-        let writer = writer::Writer::start(shared.clone(), log, options.gather);
+        let writer = writer::Writer::start(shared.clone(), log, &options);
         let writer = writer.map_err(|error| failed("the writer's thread", &error))?;
         let open = Arc::new(Open { shared: shared.clone(), writer: Mutex::new(Some(writer)) });
         let store = Self { shared, open };

@@ -88,6 +88,8 @@ impl Senders {
 pub(crate) struct Queue {
     state: Mutex<State>,
     arrived: Condvar,
+    /// The writer rests: it waits for work, or for its turn.
+    rested: Condvar,
     room: Event,
 }
 
@@ -101,6 +103,11 @@ struct State {
     leave: Vec<Sender<Left>>,
     /// Whoever waits for the index to be opened again.
     reopened: Vec<Sender<()>>,
+    /// The writer works only when it is given a turn: a test decides who goes first.
+    takes_turns: bool,
+    has_turn: bool,
+    /// While the writer rests: whether there is work.
+    rests: Option<bool>,
 }
 
 impl std::fmt::Debug for Queue {
@@ -112,7 +119,7 @@ impl std::fmt::Debug for Queue {
 impl Queue {
     /// An empty queue.
     pub(crate) fn new() -> Self {
-        Self { state: Mutex::default(), arrived: Condvar::new(), room: Event::new() }
+        Self { state: Mutex::default(), arrived: Condvar::new(), rested: Condvar::new(), room: Event::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -129,6 +136,7 @@ impl Queue {
                 }
                 if state.waiting.len() < REQUESTS_MAX {
                     state.waiting.push_back(request);
+                    state.rests = None;
                     self.arrived.notify_one();
                     return Ok(());
                 }
@@ -146,6 +154,7 @@ impl Queue {
             state.reopen = true;
             state.anew |= anew;
             state.reopened.push(done);
+            state.rests = None;
             self.arrived.notify_one();
         }
         wait
@@ -157,6 +166,7 @@ impl Queue {
         let mut state = self.lock();
         if !state.closed {
             state.leave.push(done);
+            state.rests = None;
             self.arrived.notify_one();
         }
         wait
@@ -169,14 +179,48 @@ impl Queue {
 
     /// No more requests are taken; those that wait are still decided.
     pub(crate) fn close(&self) {
-        self.lock().closed = true;
+        let mut state = self.lock();
+        state.closed = true;
+        state.rests = None;
+        drop(state);
+        self.rested.notify_all();
         self.arrived.notify_one();
         self.room.notify(usize::MAX);
     }
 
     /// Wakes the writer to count who is on the way.
     pub(crate) fn look_again(&self) {
-        drop(self.lock());
+        self.lock().rests = None;
+        self.arrived.notify_one();
+    }
+
+    /// The writer works only when it is given a turn, or again whenever there is work.
+    pub(crate) fn take_turns(&self, takes_turns: bool) {
+        let mut state = self.lock();
+        state.takes_turns = takes_turns;
+        state.rests = None;
+        drop(state);
+        self.arrived.notify_one();
+    }
+
+    /// Waits until the writer rests; says whether it waits for its turn, and not for work.
+    pub(crate) fn rest(&self) -> bool {
+        let mut state = self.lock();
+        loop {
+            match state.rests {
+                Some(has_work) => return has_work,
+                None if state.closed => return false,
+                None => state = self.rested.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    /// Lets the writer do one piece of work.
+    pub(crate) fn give_turn(&self) {
+        let mut state = self.lock();
+        state.has_turn = true;
+        state.rests = None;
+        drop(state);
         self.arrived.notify_one();
     }
 
@@ -185,6 +229,16 @@ impl Queue {
     pub(crate) fn take(&self, gather: Duration, on_the_way: &dyn Fn(usize) -> bool, chores: bool) -> Work {
         let mut state = self.lock();
         loop {
+            if state.takes_turns && !state.closed {
+                let has_work = state.reopen || !state.leave.is_empty() || !state.waiting.is_empty() || chores;
+                if !has_work || !std::mem::take(&mut state.has_turn) {
+                    state.rests = Some(has_work);
+                    self.rested.notify_all();
+                    state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    continue;
+                }
+                state.rests = None;
+            }
             if std::mem::take(&mut state.reopen) {
                 return Work::Reopen { anew: std::mem::take(&mut state.anew) };
             }

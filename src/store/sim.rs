@@ -1,9 +1,12 @@
 //! A test seam: a disk in memory that keeps what is live apart from what is durable. It can stop at any operation, tear,
-//! drop and reorder what was not synced, fail reads, writes and syncs, and fill up; it counts what goes over it.
+//! drop and reorder what was not synced, fail reads, writes and syncs, and fill up; it counts what goes over it. Whoever
+//! watches it is given, at each operation, the disk as a power cut at that moment would leave it to be rebooted; contents are
+//! shared page by page, so that thousands of such moments can be kept.
 //!
 //! The model: a write is durable once a sync of its file has returned; a name once a sync of its folder has. After a failed
 //! sync the pages count as clean, as Linux has it: a later sync that succeeds does not make them durable.
 
+use super::content::{Content, is_zeros};
 use super::disk::{Disk, DiskFile, Lock};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -38,13 +41,53 @@ pub enum Cut {
 pub enum Fault {
     /// The `n`-th changing operation from now on, and nothing after it.
     Operation(u64, io::ErrorKind),
-    /// The `n`-th sync from now on.
+    /// The `n`-th sync from now on; its pages count as clean afterwards and are not durable.
     Sync(u64),
+    /// The `n`-th sync from now on; its pages stay dirty, and the next sync writes them.
+    SyncKept(u64),
     /// The `n`-th read from now on.
     Read(u64),
+    /// The `n`-th read from now on, with the system's error for a page that cannot be read (EIO).
+    ReadEio(u64),
     /// Every write that needs room, until the faults are cleared.
     Full,
+    /// Every write that needs room in a file whose name begins so, until the faults are cleared.
+    FullIn(&'static str),
 }
+
+/// What a changing operation does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Makes a file.
+    Create,
+    /// Writes octets other than zeros.
+    Write,
+    /// Writes zeros.
+    Zeros,
+    /// Changes a file's length.
+    Truncate,
+    /// Makes a file's contents durable.
+    Sync,
+    /// Gives a file another name.
+    Rename,
+    /// Removes a name.
+    Remove,
+    /// Makes the names in a folder durable.
+    SyncFolder,
+}
+
+/// An operation that changes something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operation<'a> {
+    /// What it does.
+    pub kind: Kind,
+    /// The file's or the folder's name; the new one of a rename.
+    pub name: &'a str,
+}
+
+/// Told of every operation, with the disk as a cut at that very moment would leave it, to be rebooted. Must not use the
+/// disk that it watches.
+pub type Watcher = Arc<dyn Fn(&Operation<'_>, SimDisk) + Send + Sync>;
 
 /// What went over the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,7 +143,12 @@ struct World {
     is_off: bool,
     /// Whether durable contents are kept; figures do not need them.
     keeps_durable: bool,
+    watcher: Option<Hidden>,
 }
+
+/// A watcher, which has nothing to print.
+#[derive(Clone)]
+struct Hidden(Watcher);
 
 impl fmt::Debug for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -109,15 +157,16 @@ impl fmt::Debug for World {
 }
 
 #[derive(Clone, Default)]
+#[expect(clippy::rc_buffer, reason = "shared until it is written to, then copied")]
 struct File {
-    live: Vec<u8>,
-    durable: Vec<u8>,
-    pending: Vec<Pending>,
+    live: Content,
+    durable: Content,
+    pending: Arc<Vec<Pending>>,
 }
 
 #[derive(Clone)]
 enum Pending {
-    Write(usize, Vec<u8>),
+    Write(usize, Arc<[u8]>),
     Truncate(usize),
 }
 
@@ -186,9 +235,9 @@ impl SimDisk {
         let mut world = self.world();
         let from = match fault {
             Fault::Operation(n, _) => world.counters.operations + n,
-            Fault::Sync(n) => world.counters.syncs + n,
-            Fault::Read(n) => world.counters.reads + n,
-            Fault::Full => 0,
+            Fault::Sync(n) | Fault::SyncKept(n) => world.counters.syncs + n,
+            Fault::Read(n) | Fault::ReadEio(n) => world.counters.reads + n,
+            Fault::Full | Fault::FullIn(_) => 0,
         };
         world.faults.push((from, fault));
     }
@@ -240,13 +289,19 @@ impl SimDisk {
     /// A file's live octets.
     pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
         let world = self.world();
-        world.names.get(name).and_then(|file| world.files.get(*file)).map(|file| file.live.clone())
+        world.names.get(name).and_then(|file| world.files.get(*file)).map(|file| file.live.to_vec())
+    }
+
+    /// Tells `watcher` of every operation from now on; nobody, when there is none.
+    pub fn watch(&self, watcher: Option<Watcher>) {
+        self.world().watcher = watcher.map(Hidden);
     }
 
     /// Puts a file there, durable at once.
     pub fn put(&self, name: &str, contents: &[u8]) {
         let mut world = self.world();
-        let file = File { live: contents.to_vec(), durable: contents.to_vec(), pending: Vec::new() };
+        let contents = Content::from(contents);
+        let file = File { live: contents.clone(), durable: contents, pending: Arc::default() };
         world.files.push(file);
         let number = world.files.len() - 1;
         world.names.insert(name.to_owned(), number);
@@ -261,27 +316,17 @@ fn set_name(names: &mut BTreeMap<String, usize>, name: &str, file: Option<usize>
     };
 }
 
-fn write_into(to: &mut Vec<u8>, offset: usize, from: &[u8]) {
-    let end = offset + from.len();
-    if to.len() < end {
-        to.resize(end, 0);
-    }
-    if let Some(place) = to.get_mut(offset..end) {
-        place.copy_from_slice(from);
-    }
-}
-
-fn apply(to: &mut Vec<u8>, change: &Pending) {
+fn apply(to: &mut Content, change: &Pending) {
     match change {
-        Pending::Write(offset, from) => write_into(to, *offset, from),
-        Pending::Truncate(len) => to.resize(*len, 0),
+        Pending::Write(offset, from) => to.write(*offset, from),
+        Pending::Truncate(len) => to.resize(*len),
     }
 }
 
 /// What a cut leaves of a file.
 fn after_cut(file: &File, cut: Cut, dice: &mut Dice) -> File {
     let mut contents = file.durable.clone();
-    for change in &file.pending {
+    for change in file.pending.iter() {
         match (cut, change) {
             (Cut::Nothing, _) => {}
             (Cut::Everything, change) => apply(&mut contents, change),
@@ -293,14 +338,14 @@ fn after_cut(file: &File, cut: Cut, dice: &mut Dice) -> File {
             }
         }
     }
-    File { live: contents.clone(), durable: contents, pending: Vec::new() }
+    File { live: contents.clone(), durable: contents, pending: Arc::default() }
 }
 
 /// Lets a write arrive whole, not at all, or in part.
-fn tear_into(to: &mut Vec<u8>, offset: usize, from: &[u8], tear: Tear, dice: &mut Dice) {
+fn tear_into(to: &mut Content, offset: usize, from: &[u8], tear: Tear, dice: &mut Dice) {
     match dice.roll(3) {
         0 => return,
-        1 => return write_into(to, offset, from),
+        1 => return to.write(offset, from),
         _ => {}
     }
     let unit = match tear {
@@ -312,7 +357,7 @@ fn tear_into(to: &mut Vec<u8>, offset: usize, from: &[u8], tear: Tear, dice: &mu
         // The first so many units came.
         let units = from.len().div_ceil(unit) as u64;
         let bytes = usize::try_from(dice.roll(units + 1)).unwrap_or(0) * unit;
-        return write_into(to, offset, from.get(..bytes.min(from.len())).unwrap_or(from));
+        return to.write(offset, from.get(..bytes.min(from.len())).unwrap_or(from));
     }
     // Some units came, in any order; single bytes in runs of up to 64, or nothing would ever be whole.
     let mut at = 0;
@@ -322,7 +367,7 @@ fn tear_into(to: &mut Vec<u8>, offset: usize, from: &[u8], tear: Tear, dice: &mu
         if dice.roll(2) == 0
             && let Some(part) = from.get(at..end)
         {
-            write_into(to, offset + at, part);
+            to.write(offset + at, part);
         }
         at = end;
     }
@@ -330,7 +375,7 @@ fn tear_into(to: &mut Vec<u8>, offset: usize, from: &[u8], tear: Tear, dice: &mu
 
 impl World {
     /// Counts a changing operation; false in the answer says that it fails half-way because the power goes.
-    fn operation(&mut self, needs_room: bool) -> io::Result<bool> {
+    fn operation(&mut self, name: &str, needs_room: bool) -> io::Result<bool> {
         if self.is_off {
             return Err(io::Error::other("the power is off"));
         }
@@ -344,20 +389,52 @@ impl World {
             match fault {
                 Fault::Operation(_, kind) if number == *from => return Err((*kind).into()),
                 Fault::Full if needs_room => return Err(io::ErrorKind::StorageFull.into()),
-                Fault::Operation(..) | Fault::Full | Fault::Sync(_) | Fault::Read(_) => {}
+                Fault::FullIn(of) if needs_room && name.starts_with(of) => {
+                    return Err(io::ErrorKind::StorageFull.into());
+                }
+                Fault::Operation(..) | Fault::Full | Fault::FullIn(_) => {}
+                Fault::Sync(_) | Fault::SyncKept(_) | Fault::Read(_) | Fault::ReadEio(_) => {}
             }
         }
         Ok(true)
     }
 
-    fn is_failing_sync(&self) -> bool {
+    /// Whether this sync fails, and how.
+    fn failing_sync(&self) -> Option<Fault> {
         let number = self.counters.syncs;
-        self.faults.iter().any(|(from, fault)| matches!(fault, Fault::Sync(_)) && *from == number)
+        let is_sync = |fault: &Fault| matches!(fault, Fault::Sync(_) | Fault::SyncKept(_));
+        self.faults.iter().find(|(from, fault)| is_sync(fault) && *from == number).map(|(_, fault)| *fault)
     }
 
-    fn is_failing_read(&self) -> bool {
+    fn failing_read(&self) -> Option<io::Error> {
         let number = self.counters.reads;
-        self.faults.iter().any(|(from, fault)| matches!(fault, Fault::Read(_)) && *from == number)
+        self.faults.iter().filter(|(from, _)| *from == number).find_map(|(_, fault)| match fault {
+            Fault::Read(_) => Some(io::Error::other("the read failed")),
+            Fault::ReadEio(_) => Some(io::Error::from_raw_os_error(EIO)),
+            Fault::Operation(..) | Fault::Sync(_) | Fault::SyncKept(_) | Fault::Full | Fault::FullIn(_) => None,
+        })
+    }
+
+    /// Tells whoever watches, with the disk as it would be found after a cut now.
+    fn tell(&self, kind: Kind, name: &str) {
+        let Some(Hidden(watcher)) = &self.watcher else {
+            return;
+        };
+        let world = Self {
+            files: self.files.clone(),
+            names: self.names.clone(),
+            durable_names: self.durable_names.clone(),
+            pending_names: self.pending_names.clone(),
+            counters: self.counters,
+            keeps_durable: self.keeps_durable,
+            is_off: true,
+            ..Self::default()
+        };
+        watcher(&Operation { kind, name }, SimDisk::of(world));
+    }
+
+    fn name_of(&self, number: usize) -> String {
+        self.names.iter().find(|(_, file)| **file == number).map_or_else(String::new, |(name, _)| name.clone())
     }
 
     fn file(&mut self, number: usize) -> io::Result<&mut File> {
@@ -369,6 +446,9 @@ impl World {
         self.pending_names.push((name.to_owned(), file));
     }
 }
+
+/// The system's number for a page that cannot be read.
+const EIO: i32 = 5;
 
 fn power_is_gone<O>() -> io::Result<O> {
     Err(io::Error::other("the power went"))
@@ -400,9 +480,10 @@ impl Disk for SimDisk {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let mut world = self.world();
-        if !world.operation(true)? {
+        if !world.operation(name, true)? {
             return power_is_gone();
         }
+        world.tell(Kind::Create, name);
         world.files.push(File::default());
         let number = world.files.len() - 1;
         world.rename(name, Some(number));
@@ -411,22 +492,24 @@ impl Disk for SimDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut world = self.world();
-        let happens = world.operation(false)?;
+        let happens = world.operation(to, false)?;
         let number = *world.names.get(from).ok_or(io::ErrorKind::NotFound)?;
         world.rename(to, Some(number));
         world.rename(from, None);
+        world.tell(Kind::Rename, to);
         if happens { Ok(()) } else { power_is_gone() }
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut world = self.world();
-        if !world.operation(false)? {
+        if !world.operation(name, false)? {
             return power_is_gone();
         }
         if !world.names.contains_key(name) {
             return Err(io::ErrorKind::NotFound.into());
         }
         world.rename(name, None);
+        world.tell(Kind::Remove, name);
         Ok(())
     }
 
@@ -441,8 +524,8 @@ impl Disk for SimDisk {
 
     fn sync_folder(&self, folder: &str) -> io::Result<()> {
         let mut world = self.world();
-        let happens = world.operation(false)?;
-        let fails = world.is_failing_sync();
+        let happens = world.operation(folder, false)?;
+        let fails = world.failing_sync().is_some();
         world.counters.syncs += 1;
         if !happens {
             return power_is_gone();
@@ -450,6 +533,7 @@ impl Disk for SimDisk {
         if fails {
             return Err(io::Error::other("the sync failed"));
         }
+        world.tell(Kind::SyncFolder, folder);
         let (now, later) = std::mem::take(&mut world.pending_names)
             .into_iter()
             .partition(|(name, _)| super::disk::folder_of(name) == folder);
@@ -491,24 +575,23 @@ impl DiskFile for SimFile {
         if world.is_off {
             return power_is_gone();
         }
-        let fails = world.is_failing_read();
+        let failing = world.failing_read();
         world.counters.reads += 1;
         world.counters.read_bytes += to.len() as u64;
-        if fails {
-            return Err(io::Error::other("the read failed"));
+        if let Some(error) = failing {
+            return Err(error);
         }
         let from = usize::try_from(offset).map_err(io::Error::other)?;
-        let end = from.checked_add(to.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
         let file = world.file(self.number)?;
-        to.copy_from_slice(file.live.get(from..end).ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
+        if file.live.read(from, to) { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
     fn write_at(&self, offset: u64, from: &[u8]) -> io::Result<()> {
         let mut world = self.world();
         let at = usize::try_from(offset).map_err(io::Error::other)?;
         let grows = world.file(self.number)?.live.len() < at + from.len();
-        let happens = world.operation(grows)?;
+        let name = world.name_of(self.number);
+        let happens = world.operation(&name, grows)?;
         world.counters.writes += 1;
         world.counters.written_bytes += from.len() as u64;
         let pages = (offset + from.len() as u64).div_ceil(4096) - offset / 4096;
@@ -516,12 +599,13 @@ impl DiskFile for SimFile {
         let keeps_durable = world.keeps_durable;
         let file = world.file(self.number)?;
         if keeps_durable {
-            file.pending.push(Pending::Write(at, from.to_vec()));
+            Arc::make_mut(&mut file.pending).push(Pending::Write(at, from.into()));
         }
         if !happens {
             return power_is_gone();
         }
-        write_into(&mut file.live, at, from);
+        file.live.write(at, from);
+        world.tell(if is_zeros(from) { Kind::Zeros } else { Kind::Write }, &name);
         Ok(())
     }
 
@@ -537,34 +621,45 @@ impl DiskFile for SimFile {
         let mut world = self.world();
         let len = usize::try_from(len).map_err(io::Error::other)?;
         let grows = world.file(self.number)?.live.len() < len;
-        let happens = world.operation(grows)?;
+        let name = world.name_of(self.number);
+        let happens = world.operation(&name, grows)?;
         let keeps_durable = world.keeps_durable;
         let file = world.file(self.number)?;
         if keeps_durable {
-            file.pending.push(Pending::Truncate(len));
+            Arc::make_mut(&mut file.pending).push(Pending::Truncate(len));
         }
         if !happens {
             return power_is_gone();
         }
-        file.live.resize(len, 0);
+        file.live.resize(len);
+        world.tell(Kind::Truncate, &name);
         Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut world = self.world();
-        let happens = world.operation(false)?;
-        let fails = world.is_failing_sync();
+        let name = world.name_of(self.number);
+        let happens = world.operation(&name, false)?;
+        let failing = world.failing_sync();
         world.counters.syncs += 1;
         if !happens {
             return power_is_gone();
         }
-        let file = world.file(self.number)?;
-        let pending = std::mem::take(&mut file.pending);
-        if fails {
-            // The pages count as clean now, and are not durable.
-            return Err(io::Error::other("the sync failed"));
+        if failing.is_none() {
+            world.tell(Kind::Sync, &name);
         }
-        for change in &pending {
+        let file = world.file(self.number)?;
+        match failing {
+            None => {}
+            Some(Fault::SyncKept(_)) => return Err(io::Error::other("the sync failed")),
+            Some(_) => {
+                // The pages count as clean now, and are not durable.
+                file.pending = Arc::default();
+                return Err(io::Error::other("the sync failed"));
+            }
+        }
+        let pending = std::mem::take(&mut file.pending);
+        for change in pending.iter() {
             apply(&mut file.durable, change);
         }
         Ok(())
@@ -605,6 +700,42 @@ mod tests {
         assert!(file.sync().is_err());
         file.sync().unwrap();
         assert_eq!(disk.reboot(Cut::Everything).contents("f").unwrap()[0], 1);
+    }
+
+    #[test]
+    fn a_sync_that_failed_and_kept_its_pages_writes_them_the_next_time() {
+        let disk = SimDisk::new();
+        let file = one_file(&disk);
+        file.write_at(0, &[2; 10]).unwrap();
+        disk.fail(Fault::SyncKept(0));
+        assert!(file.sync().is_err());
+        file.sync().unwrap();
+        assert_eq!(disk.reboot(Cut::Nothing).contents("f").unwrap()[0], 2);
+    }
+
+    #[test]
+    fn whoever_watches_gets_the_disk_as_a_cut_at_that_moment_leaves_it() {
+        let disk = SimDisk::new();
+        let file = one_file(&disk);
+        let seen: Arc<Mutex<Vec<(Kind, SimDisk)>>> = Arc::default();
+        let to = seen.clone();
+        disk.watch(Some(Arc::new(move |operation, fork| to.lock().unwrap().push((operation.kind, fork)))));
+        file.write_at(4096, &[2; 10]).unwrap();
+        file.sync().unwrap();
+        file.write_at(0, &[0; 10]).unwrap();
+        disk.watch(None);
+        file.sync().unwrap();
+        let seen = seen.lock().unwrap();
+        let first_octets = |(_, fork): &(Kind, SimDisk), cut| {
+            let after = fork.reboot(cut).contents("f").unwrap();
+            (after[0], after[4096])
+        };
+        assert_eq!(seen.iter().map(|(kind, _)| *kind).collect::<Vec<_>>(), [Kind::Write, Kind::Sync, Kind::Zeros]);
+        assert_eq!(first_octets(&seen[0], Cut::Nothing), (1, 1));
+        assert_eq!(first_octets(&seen[0], Cut::Everything), (1, 2));
+        assert_eq!(first_octets(&seen[1], Cut::Nothing), (1, 1));
+        assert_eq!(first_octets(&seen[2], Cut::Nothing), (1, 2));
+        assert_eq!(first_octets(&seen[2], Cut::Everything), (0, 2));
     }
 
     #[test]

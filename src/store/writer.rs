@@ -22,18 +22,18 @@ use super::log::Log;
 use super::queue::{Answer, Batch, Left, Request, Senders, Work};
 use super::rebuild;
 use super::recover;
+use super::sabotage::{self, Sabotage};
 use super::segment::Position;
-use super::{MailboxId, Refusal, refusal_of};
+use super::{MailboxId, Options, Refusal, refusal_of};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A checkpoint comes after so many octets of batches since the last,
+/// A checkpoint comes after so many octets of batches since the last, or after as many commits as the options say: together
+/// they bound what a start replays.
 const CHECKPOINT_BYTES: u64 = 4 * 1024 * 1024;
-/// or so many commits: together they bound what a start replays.
-const CHECKPOINT_COMMITS: u64 = 1_000;
 /// While requests never end, a step of removing what deleted mailboxes held comes after so many batches.
 const PURGE_BATCHES: u32 = 16;
 /// The thread's stack. redb recurses only as deep as its trees are high.
@@ -50,6 +50,7 @@ pub(crate) struct Writer {
     shared: Arc<Shared>,
     log: Log,
     gather: Duration,
+    checkpoint_commits: u64,
     senders: Senders,
     commits: u64,
     bytes: u64,
@@ -76,9 +77,10 @@ enum Failure {
 
 impl Writer {
     /// Starts the thread.
-    pub(crate) fn start(shared: Arc<Shared>, log: Log, gather: Duration) -> io::Result<std::thread::JoinHandle<()>> {
+    pub(crate) fn start(shared: Arc<Shared>, log: Log, options: &Options) -> io::Result<std::thread::JoinHandle<()>> {
+        let Options { gather, checkpoint_commits, .. } = *options;
         let senders = Senders::new(gather);
-        let writer = Self { shared, log, gather, senders, commits: 0, bytes: 0, unpurged: 0 };
+        let writer = Self { shared, log, gather, checkpoint_commits, senders, commits: 0, bytes: 0, unpurged: 0 };
         std::thread::Builder::new().name("store".into()).stack_size(STACK_BYTES).spawn(move || writer.run())
     }
 
@@ -217,6 +219,13 @@ impl Writer {
             *written = Some(done.map(|()| bytes.len() as u64));
             Ok(goes_on)
         };
+        if sabotage::is(Sabotage::IndexFirst) {
+            let Some(sealed) = self.shared.index.write_then(true, decide, |sealed| Ok(Some(sealed)))? else {
+                return Ok(());
+            };
+            let mut write = write;
+            return write(sealed).map(drop);
+        }
         self.shared.index.write_then(false, decide, write).map(drop)
     }
 
@@ -285,12 +294,12 @@ impl Writer {
     }
 
     fn is_checkpoint_due(&self) -> bool {
-        self.commits >= CHECKPOINT_COMMITS || self.bytes >= CHECKPOINT_BYTES
+        self.commits >= self.checkpoint_commits || self.bytes >= CHECKPOINT_BYTES
     }
 
     /// While requests never end, a checkpoint does not wait for a pause any longer.
     fn is_checkpoint_overdue(&self) -> bool {
-        self.commits >= CHECKPOINT_COMMITS + CHECKPOINT_COMMITS / 10
+        self.commits >= self.checkpoint_commits + self.checkpoint_commits / 10
             || self.bytes >= CHECKPOINT_BYTES + CHECKPOINT_BYTES / 10
     }
 

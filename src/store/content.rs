@@ -1,0 +1,132 @@
+//! What a file of the simulated disk holds: pages that copies share until one of them is written.
+
+use std::sync::Arc;
+
+const PAGE_BYTES: usize = 4096;
+
+type Page = Arc<[u8; PAGE_BYTES]>;
+
+/// A file's octets; a page of zeros takes no room.
+#[derive(Clone, Debug, Default)]
+#[expect(clippy::rc_buffer, reason = "shared until it is written to, then copied")]
+pub(super) struct Content {
+    len: usize,
+    pages: Arc<Vec<Option<Page>>>,
+}
+
+/// Whether there is nothing but zeros.
+pub(super) fn is_zeros(octets: &[u8]) -> bool {
+    octets.iter().all(|octet| *octet == 0)
+}
+
+impl From<&[u8]> for Content {
+    fn from(octets: &[u8]) -> Self {
+        let mut content = Self::default();
+        content.write(0, octets);
+        content
+    }
+}
+
+impl Content {
+    /// Octets in it.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// All of it.
+    pub(super) fn to_vec(&self) -> Vec<u8> {
+        let mut octets = vec![0; self.len];
+        self.read(0, &mut octets);
+        octets
+    }
+
+    /// Fills `to` from `offset`; false when it ends before.
+    pub(super) fn read(&self, offset: usize, to: &mut [u8]) -> bool {
+        if offset.checked_add(to.len()).is_none_or(|end| end > self.len) {
+            return false;
+        }
+        let mut at = offset;
+        let mut rest = to;
+        while !rest.is_empty() {
+            let within = at % PAGE_BYTES;
+            let (now, later) = rest.split_at_mut((PAGE_BYTES - within).min(rest.len()));
+            match self.pages.get(at / PAGE_BYTES).and_then(Option::as_ref) {
+                Some(page) => now.iter_mut().zip(page.iter().skip(within)).for_each(|(to, from)| *to = *from),
+                None => now.fill(0),
+            }
+            at += now.len();
+            rest = later;
+        }
+        true
+    }
+
+    /// Writes `from` at `offset`, longer than before where needed.
+    pub(super) fn write(&mut self, offset: usize, from: &[u8]) {
+        self.len = self.len.max(offset + from.len());
+        let pages = Arc::make_mut(&mut self.pages);
+        pages.resize(self.len.div_ceil(PAGE_BYTES), None);
+        let (mut at, mut rest) = (offset, from);
+        while !rest.is_empty() {
+            let within = at % PAGE_BYTES;
+            let (now, later) = rest.split_at((PAGE_BYTES - within).min(rest.len()));
+            if let Some(place) = pages.get_mut(at / PAGE_BYTES)
+                && !(place.is_none() && is_zeros(now))
+            {
+                let page = Arc::make_mut(place.get_or_insert_with(|| Arc::new([0; PAGE_BYTES])));
+                if let Some(part) = page.get_mut(within..within + now.len()) {
+                    part.copy_from_slice(now);
+                }
+            }
+            at += now.len();
+            rest = later;
+        }
+    }
+
+    /// Makes it exactly so long; what is new is zeros.
+    pub(super) fn resize(&mut self, len: usize) {
+        let pages = Arc::make_mut(&mut self.pages);
+        pages.resize(len.div_ceil(PAGE_BYTES), None);
+        if len < self.len
+            && let Some(Some(last)) = pages.get_mut(len / PAGE_BYTES)
+        {
+            Arc::make_mut(last).iter_mut().skip(len % PAGE_BYTES).for_each(|octet| *octet = 0);
+        }
+        self.len = len;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_holds_what_a_plain_vector_holds() {
+        let (mut content, mut plain) = (Content::default(), Vec::<u8>::new());
+        let mut dice = 7u64;
+        let mut roll = |sides: u64| {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from((dice >> 33) % sides).unwrap()
+        };
+        for n in 0..2_000u32 {
+            let before = content.clone();
+            let was = plain.clone();
+            if roll(4) == 0 {
+                let len = roll(40_000);
+                content.resize(len);
+                plain.resize(len, 0);
+            } else {
+                let (at, from) = (roll(30_000), vec![(n % 3) as u8; roll(10_000)]);
+                content.write(at, &from);
+                plain.resize(plain.len().max(at + from.len()), 0);
+                plain[at..at + from.len()].copy_from_slice(&from);
+            }
+            assert_eq!(content.to_vec(), plain);
+            assert_eq!(before.to_vec(), was, "a copy changes with what it was copied from");
+            let mut part = vec![9; 100.min(plain.len())];
+            let at = roll((plain.len() - part.len() + 1) as u64);
+            assert!(content.read(at, &mut part));
+            assert_eq!(part, plain[at..at + part.len()]);
+            assert!(!content.read(plain.len(), &mut [0]));
+        }
+    }
+}
