@@ -5,6 +5,7 @@
 
 mod apply;
 pub mod backup;
+mod ballast;
 mod batch;
 mod body;
 mod bytes;
@@ -118,8 +119,7 @@ pub(crate) struct Shared {
     workers: Workers,
     budget: Budget,
     clock: Clock,
-    /// Octets of the disk that new messages must leave free.
-    keep_free_bytes: AtomicU64,
+    ballast: ballast::Ballast,
     /// Bodies on their way.
     in_flight: AtomicUsize,
     /// Whether deleted mailboxes still have rows.
@@ -202,12 +202,6 @@ impl Shared {
             }
         }
         Ok(written)
-    }
-
-    /// Whether the disk has room for new messages; a disk that does not tell has.
-    fn has_room(&self) -> bool {
-        let keep_free_bytes = self.keep_free_bytes.load(Ordering::Relaxed);
-        keep_free_bytes == 0 || self.disk.free_bytes().map_or(true, |free_bytes| free_bytes >= keep_free_bytes)
     }
 }
 
@@ -353,6 +347,13 @@ impl Store {
             ::log::error!("index.redb is missing or empty; it is made anew from the newest snapshot and the log");
         }
         let opened = match open(is_lost || options.salvage) {
+            Err(error) if ballast::spend_at_start(&*disk, &error) => {
+                ::log::error!("{error}; what is kept for that is given up");
+                open(is_lost || options.salvage)
+            }
+            opened => opened,
+        };
+        let opened = match opened {
             Err(error) if error.is_broken_index() => {
                 ::log::error!("{error}; the index is made anew from the newest snapshot and the log");
                 open(true)
@@ -371,7 +372,7 @@ impl Store {
             leases: reader::Leases::default(),
             watched: watch::Watched::default(),
             queue: queue::Queue::new(),
-            keep_free_bytes: AtomicU64::new(0),
+            ballast: ballast::Ballast::default(),
             in_flight: AtomicUsize::new(0),
             doomed: AtomicBool::new(state.doomed > 0),
             damage,
@@ -409,7 +410,14 @@ impl Store {
     /// New messages are refused from now on, with [`Refusal::DiskFull`], once less than `bytes` of the disk are free;
     /// what is there can still be flagged, moved and deleted.
     pub fn keep_free(&self, bytes: u64) {
-        self.shared.keep_free_bytes.store(bytes, Ordering::Relaxed);
+        self.shared.ballast.keep_free_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Lays down, or lays down again, what is kept for when the disk is full; says whether there is room for new messages.
+    pub async fn lay_ballast(&self) -> bool {
+        let shared = self.shared.clone();
+        let laid = self.shared.workers.run(move || shared.lay_ballast()).await;
+        laid.is_some_and(|laid| laid.inspect_err(|error| ::log::warn!("ballast: {error}")).unwrap_or(false))
     }
 
     /// What the start found damaged, in words for the operator: the first of it, and how many in all.

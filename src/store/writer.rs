@@ -12,6 +12,7 @@
 
 use super::Shared;
 use super::apply::{News, Place};
+use super::ballast;
 use super::batch::Builder;
 use super::body::in_flight;
 use super::decide::Step;
@@ -161,6 +162,7 @@ impl Writer {
                 self.went_well(bytes);
                 if let Err(error) = done {
                     log::error!("committing the index: {error}; opening it again");
+                    self.make_room(&error);
                     self.reopen();
                 }
                 self.shared.watched.publish(&decided.news);
@@ -193,12 +195,13 @@ impl Writer {
         let place = self.log.place();
         let (salt, last) = (self.log.salt(), self.log.last());
         let now_unix_s = shared.clock.unix_s();
+        let has_room = shared.has_room();
         let decide = |tx: &mut Tx<'_>| {
             if tx.state()?.position != last {
                 return Err(IndexError::Behind);
             }
             let mut batch = Builder::new();
-            decide_all(tx, &mut batch, (place, now_unix_s), requests, riders, decided)?;
+            decide_all(tx, &mut batch, (place, now_unix_s, has_room), requests, riders, decided)?;
             if batch.is_empty() {
                 return Ok(None);
             }
@@ -242,10 +245,14 @@ impl Writer {
                 log::error!("writing the log: {error}; going on in a new segment");
                 *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) =
                     Some(format!("the last write to the log failed: {error}"));
+                if ballast::is_full_io(&error) {
+                    self.shared.spend_ballast();
+                }
                 refusal_of(&error)
             }
             Failure::Index(error) => {
                 log::error!("deciding a batch: {error}");
+                self.make_room(&error);
                 match error {
                     IndexError::Damaged(_) => self.rebuild(),
                     IndexError::Redb(_) | IndexError::Closed | IndexError::Behind => self.reopen(),
@@ -255,12 +262,22 @@ impl Writer {
         }
     }
 
+    /// Gives the ballast up if that is what the index lacks.
+    fn make_room(&self, error: &IndexError) {
+        if ballast::is_full(error) {
+            self.shared.spend_ballast();
+        }
+    }
+
     /// Opens the index again and applies what it has not seen.
     fn reopen(&mut self) {
         let shared = &self.shared;
         let last = self.log.last();
         let again = || shared.index.reopen(|index| recover::catch_up(&*shared.disk, index, last));
-        let again = catch_unwind(AssertUnwindSafe(again)).unwrap_or_else(|_| Err(panicked().into()));
+        let mut again = catch_unwind(AssertUnwindSafe(again)).unwrap_or_else(|_| Err(panicked().into()));
+        if again.as_ref().is_err_and(ballast::is_full_start) && shared.spend_ballast() {
+            again = shared.index.reopen(|index| recover::catch_up(&*shared.disk, index, last));
+        }
         let again = match again {
             Err(error) if error.is_broken_index() => {
                 log::error!("opening the index again: {error}");
@@ -310,6 +327,7 @@ impl Writer {
             Ok(segment) => self.shared.durable_segment.store(segment, Ordering::Release),
             Err(error) => {
                 log::error!("making the index durable: {error}; opening it again");
+                self.make_room(&error);
                 self.reopen();
             }
         }
@@ -381,12 +399,12 @@ fn panicked() -> IndexError {
 fn decide_all(
     tx: &mut Tx<'_>,
     batch: &mut Builder,
-    (place, now_unix_s): (Place, i64),
+    (place, now_unix_s, has_room): (Place, i64, bool),
     requests: Vec<Request>,
     riders: &[(MailboxId, super::Uid)],
     decided: &mut Decided,
 ) -> Result<(), IndexError> {
-    let mut step = Step { tx, batch, place, news: &mut decided.news, now_unix_s, broken: None };
+    let mut step = Step { tx, batch, place, news: &mut decided.news, now_unix_s, has_room, broken: None };
     for (mailbox, uid) in riders {
         // A failure is kept in the step.
         drop(step.happen(&Event::RecentShown { mailbox: *mailbox, uid: *uid }));

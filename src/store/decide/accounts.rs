@@ -10,6 +10,7 @@ use crate::store::types::*;
 
 /// Adds a domain.
 pub(crate) fn domain_add(step: &mut Step<'_, '_>, name: String) -> Result<(), Fault> {
+    step.needs_room()?;
     if query::domain(step.tx, &name)?.is_some() {
         return Err(Refusal::Exists.into());
     }
@@ -36,6 +37,7 @@ pub(crate) fn account_add(
     secrets: Vec<u8>,
     mailboxes: Vec<(String, Option<SpecialUse>)>,
 ) -> Result<AccountId, Fault> {
+    step.needs_room()?;
     if domain_of(&address).is_empty() {
         return Err(Refusal::NotAllowed.into());
     }
@@ -76,6 +78,7 @@ pub(crate) fn account_remove(step: &mut Step<'_, '_>, id: AccountId) -> Result<(
 
 /// Adds an alias.
 pub(crate) fn alias_add(step: &mut Step<'_, '_>, address: String, targets: Vec<String>) -> Result<(), Fault> {
+    step.needs_room()?;
     if domain_of(&address).is_empty() || targets.is_empty() {
         return Err(Refusal::NotAllowed.into());
     }

@@ -74,6 +74,7 @@ pub(crate) fn create(
     name: &str,
     special_use: Option<SpecialUse>,
 ) -> Result<MailboxId, Fault> {
+    step.needs_room()?;
     must_be_an_account(step, account)?;
     must_be_addressable(name)?;
     if query::mailbox_id(step.tx, account, name)?.is_some() {

@@ -50,6 +50,7 @@ fn next_modseq(mailbox: &mut Mailbox, count: u64) -> Result<ModSeq, Fault> {
 /// Stores messages, each into its targets: one event. A target that has gone meanwhile is passed over, so that the others
 /// get their mail; a message of which all have gone is refused, and everything with it.
 pub(crate) fn store(step: &mut Step<'_, '_>, messages: Vec<(NewMessage, Vec<Target>)>) -> Result<Vec<Stored>, Fault> {
+    step.needs_room()?;
     let state = step.tx.state()?;
     let (mut id, mut blob) = (state.message_next, state.blob_next);
     let mut next = Next::default();
@@ -206,6 +207,7 @@ fn leaves_keywords_out(
 
 /// Copies all of `uids` that exist.
 pub(crate) fn copy(step: &mut Step<'_, '_>, from: MailboxId, uids: &UidSet, to: MailboxId) -> Result<Copied, Fault> {
+    step.needs_room()?;
     let source = query::mailbox(step.tx, from)?;
     let found = runs::common(step.tx, T::Uids, from, uids, COPY_MESSAGES_MAX + 1)?;
     if found.len() > COPY_MESSAGES_MAX {

@@ -26,11 +26,18 @@ pub(crate) struct Step<'a, 't> {
     pub(crate) news: &'a mut News,
     /// Seconds since 1970.
     pub(crate) now_unix_s: i64,
+    /// Whether the disk has room for what is new.
+    pub(crate) has_room: bool,
     /// The index failed half-way through an event: the batch must be dropped.
     pub(crate) broken: Option<IndexError>,
 }
 
 impl Step<'_, '_> {
+    /// Refuses what needs more room than it gives while the disk is full.
+    pub(crate) fn needs_room(&self) -> Result<(), Fault> {
+        if self.has_room { Ok(()) } else { Err(Refusal::DiskFull.into()) }
+    }
+
     /// Makes something happen: into the batch, and into the index by [`apply`].
     pub(crate) fn happen(&mut self, event: &Event) -> Result<(), Fault> {
         self.batch.event(&event.encode());

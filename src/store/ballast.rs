@@ -1,0 +1,107 @@
+//! Room for when the disk is full. A file of real octets is kept; when a write finds no room, the file is given up, and what
+//! it took serves the deletions, checkpoints and reclaim that make room again. Until it is back, nothing new is taken.
+
+use super::Shared;
+use super::disk::{Disk, create_whole};
+use super::index::IndexError;
+use super::recover::RecoverError;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+const FILE: &str = "ballast";
+/// Octets of it: several checkpoints of an index whose every change finds no room.
+const BYTES: u64 = 4 * 1024 * 1024;
+/// Octets written at a time.
+const PIECE_BYTES: u64 = 256 * 1024;
+
+/// How much room there must be, and whether the ballast is gone.
+#[derive(Debug, Default)]
+pub(crate) struct Ballast {
+    /// Octets of the disk that new messages must leave free.
+    pub(crate) keep_free_bytes: AtomicU64,
+    spent: AtomicBool,
+}
+
+impl Shared {
+    /// Whether the disk has room for what is new; a disk that does not tell has.
+    pub(crate) fn has_room(&self) -> bool {
+        let keep_free_bytes = self.ballast.keep_free_bytes.load(Ordering::Relaxed);
+        !self.ballast.spent.load(Ordering::Acquire)
+            && (keep_free_bytes == 0 || self.disk.free_bytes().map_or(true, |free_bytes| free_bytes >= keep_free_bytes))
+    }
+
+    /// Gives the ballast up because a write found no room; says whether there was any.
+    pub(crate) fn spend_ballast(&self) -> bool {
+        self.ballast.spent.store(true, Ordering::Release);
+        match self.disk.remove(FILE) {
+            Ok(()) => {
+                log::error!(
+                    "the disk is full: what is kept for that is given up; nothing new is taken until there is room"
+                );
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Lays the ballast down again, once there is room for it beside what new messages leave free; says whether there is
+    /// room now. Blocks.
+    pub(crate) fn lay_ballast(&self) -> io::Result<bool> {
+        let is_there = matches!(self.disk.open(FILE).and_then(|file| file.len()), Ok(BYTES));
+        if is_there && !self.ballast.spent.load(Ordering::Acquire) {
+            return Ok(true);
+        }
+        let needed = self.ballast.keep_free_bytes.load(Ordering::Relaxed).saturating_add(2 * BYTES);
+        if self.disk.free_bytes()? < needed {
+            return Ok(false);
+        }
+        if !is_there {
+            make(&*self.disk)?;
+        }
+        if self.ballast.spent.swap(false, Ordering::AcqRel) {
+            log::info!("the disk has room again");
+        }
+        Ok(true)
+    }
+}
+
+/// Writes octets that no file system can leave out.
+fn make(disk: &dyn Disk) -> io::Result<()> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut piece = Vec::new();
+    while (piece.len() as u64) < PIECE_BYTES {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        piece.extend_from_slice(&state.to_le_bytes());
+    }
+    let parts: Vec<(u64, &[u8])> = (0..BYTES / PIECE_BYTES).map(|n| (n * PIECE_BYTES, piece.as_slice())).collect();
+    create_whole(disk, FILE, &parts).map(drop)
+}
+
+/// Gives the ballast up at a start that finds no room; says whether there was any.
+pub(crate) fn spend_at_start(disk: &dyn Disk, error: &RecoverError) -> bool {
+    is_full_start(error) && disk.remove(FILE).is_ok()
+}
+
+/// Whether the disk had no room for what the index wanted to write.
+pub(crate) fn is_full(error: &IndexError) -> bool {
+    let IndexError::Redb(error) = error else {
+        return false;
+    };
+    matches!(&**error, redb::Error::Io(error) if is_full_io(error))
+}
+
+/// The same of a whole start.
+pub(crate) fn is_full_start(error: &RecoverError) -> bool {
+    match error {
+        RecoverError::Disk(error) => is_full_io(error),
+        RecoverError::Index(error) => is_full(error),
+        RecoverError::Log(_) | RecoverError::Event(..) => false,
+    }
+}
+
+/// The same of a file.
+pub(crate) fn is_full_io(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
