@@ -4,6 +4,7 @@
 
 use super::chunk;
 use super::disk::{Disk, DiskFile, create_whole};
+use super::lease::{Leases, Pins};
 use super::log::Numbers;
 use super::rows::{Extent, add_extent};
 use super::sabotage::{self, Sabotage};
@@ -28,6 +29,7 @@ const UNSYNCED_BYTES_MAX: u64 = 1024 * 1024;
 pub(crate) struct Bodies {
     disk: Arc<dyn Disk>,
     numbers: Arc<Numbers>,
+    leases: Arc<Leases>,
     segment_bytes: u64,
     current: Mutex<Option<Arc<BodySegment>>>,
     closed: AtomicBool,
@@ -60,14 +62,16 @@ struct Written {
     segment: Arc<BodySegment>,
     extent: Extent,
     write: u64,
+    pins: Pins,
 }
 
 impl Bodies {
     /// Nothing is open until the first large body comes.
-    pub(crate) fn new(disk: Arc<dyn Disk>, numbers: Arc<Numbers>, segment_bytes: u64) -> Self {
+    pub(crate) fn new(disk: Arc<dyn Disk>, numbers: Arc<Numbers>, leases: Arc<Leases>, segment_bytes: u64) -> Self {
         Self {
             disk,
             numbers,
+            leases,
             segment_bytes,
             current: Mutex::new(None),
             closed: AtomicBool::new(false),
@@ -80,12 +84,12 @@ impl Bodies {
         let mut chunk = Vec::new();
         chunk::encode(raw, first, &mut chunk);
         let bytes = chunk.len() as u64;
-        let mut segment = self.current()?;
+        let (mut segment, mut pins) = self.current()?;
         let written = loop {
             let writing = segment.clone();
             let _writing = writing.writing.read().unwrap_or_else(PoisonError::into_inner);
             if segment.sealed.load(Ordering::Acquire) {
-                segment = self.current()?;
+                (segment, pins) = self.current()?;
                 continue;
             }
             let offset = segment.end.fetch_add(bytes, Ordering::AcqRel);
@@ -97,11 +101,11 @@ impl Bodies {
             self.sync(&segment, write)?;
         }
         let extent = Extent { segment: segment.number, offset, stored_bytes: bytes, raw_bytes: raw.len() as u64 };
-        Ok(Written { segment, extent, write })
+        Ok(Written { segment, extent, write, pins })
     }
 
-    /// The segment that grows; a new one when there is none or it is full.
-    fn current(&self) -> io::Result<Arc<BodySegment>> {
+    /// The segment that grows, pinned before it can have ceased to; a new one when there is none or it is full.
+    fn current(&self) -> io::Result<(Arc<BodySegment>, Pins)> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let full = |segment: &Arc<BodySegment>| segment.end.load(Ordering::Acquire) >= self.segment_bytes;
         if self.closed.load(Ordering::Acquire) {
@@ -129,7 +133,15 @@ impl Bodies {
             }
         };
         *current = Some(segment.clone());
-        Ok(segment)
+        let mut pins = self.leases.pins();
+        pins.add(segment.number);
+        Ok((segment, pins))
+    }
+
+    /// The segment that grows. Whatever else has got a chunk is pinned when this returns, until its message is committed.
+    pub(crate) fn growing(&self) -> Option<u64> {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.as_ref().map(|segment| segment.number)
     }
 
     /// Returns when write number `write` of the segment is durable. Blocks.
@@ -217,6 +229,7 @@ pub struct BodyWriter {
     grant: Grant,
     size: u64,
     extents: Vec<Extent>,
+    pins: Pins,
     /// The last write into each segment that is not known to be durable; at most a few.
     unsynced: Vec<(Arc<BodySegment>, u64)>,
     refused: bool,
@@ -232,6 +245,8 @@ pub struct Body {
     #[expect(dead_code, reason = "dropping it gives the memory back")]
     grant: Grant,
     pub(crate) in_flight: Option<InFlight>,
+    /// Held until its message is committed or refused.
+    pub(crate) pins: Pins,
 }
 
 /// Where a body is.
@@ -250,6 +265,7 @@ impl BodyWriter {
             grant: Grant::none(&shared.budget),
             size: 0,
             extents: Vec::new(),
+            pins: shared.leases.pins(),
             unsynced: Vec::new(),
             refused: false,
             in_flight: Some(InFlight::new(shared)),
@@ -308,6 +324,7 @@ impl BodyWriter {
                 raw.clear();
                 self.buffer = raw;
                 add_extent(&mut self.extents, written.extent);
+                self.pins.join(&written.pins);
                 self.unsynced.retain(|(segment, _)| segment.number != written.segment.number);
                 self.unsynced.push((written.segment, written.write));
                 Ok(())
@@ -348,7 +365,7 @@ impl BodyWriter {
             self.spill().await?;
         }
         let content = if stays { self.in_memory().await? } else { self.on_disk().await? };
-        Ok(Body { size: self.size, content, grant: self.grant, in_flight: self.in_flight })
+        Ok(Body { size: self.size, content, grant: self.grant, in_flight: self.in_flight, pins: self.pins })
     }
 
     async fn in_memory(&mut self) -> Result<Content, Refusal> {
@@ -409,7 +426,7 @@ mod tests {
     use crate::store::sim::SimDisk;
 
     fn bodies() -> Bodies {
-        Bodies::new(Arc::new(SimDisk::new()), Arc::new(Numbers::after(0)), 1 << 20)
+        Bodies::new(Arc::new(SimDisk::new()), Arc::new(Numbers::after(0)), Arc::default(), 1 << 20)
     }
 
     #[test]

@@ -343,9 +343,10 @@ impl Store {
 
     /// A reader of a body; it stays readable while the reader lives.
     pub async fn read(&self, blob: BlobId) -> Result<BodyReader, Refusal> {
+        // Before the index is asked, so that what it names is not deleted between the answer and the pin.
+        let looking = self.shared.leases.look();
         let found = self.shared.query(move |rx| Ok(rows::blob(rx, blob)?)).await?;
-        let (size, extents) = found.ok_or(Refusal::NotFound)?;
-        Ok(BodyReader::new(&self.shared, blob, size, extents))
+        Ok(BodyReader::new(&self.shared, looking, blob, found.ok_or(Refusal::NotFound)?))
     }
 
     // Turns: a test seam.

@@ -19,6 +19,7 @@ mod event;
 mod handle;
 mod index;
 mod keys;
+mod lease;
 mod log;
 mod names;
 mod query;
@@ -113,7 +114,7 @@ pub(crate) struct Shared {
     index: index::Index,
     bodies: body::Bodies,
     files: reader::Files,
-    leases: reader::Leases,
+    leases: Arc<lease::Leases>,
     watched: watch::Watched,
     queue: queue::Queue,
     workers: Workers,
@@ -366,10 +367,11 @@ impl Store {
         }
         let state = index.read(query::state).map_err(|error| failed("index.redb", &error))?;
         let snapshots = snapshot::list(&*disk).map_err(|error| failed("snapshots", &error))?;
+        let leases = Arc::new(lease::Leases::default());
         let shared = Arc::new(Shared {
-            bodies: body::Bodies::new(disk.clone(), numbers, options.segment_bytes),
+            bodies: body::Bodies::new(disk.clone(), numbers, leases.clone(), options.segment_bytes),
             files: reader::Files::new(disk.clone()),
-            leases: reader::Leases::default(),
+            leases,
             watched: watch::Watched::default(),
             queue: queue::Queue::new(),
             ballast: ballast::Ballast::default(),

@@ -2,11 +2,11 @@
 
 use super::chunk::{self, Header};
 use super::disk::{Disk, DiskFile};
+use super::lease::{Looking, Pins};
 use super::rows::Extent;
 use super::segment::{Kind, file_name};
 use super::{BlobId, Refusal, Shared};
 use crate::base::Grant;
-use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,7 +26,7 @@ impl Files {
         Self { disk, open: Mutex::new(Vec::new()) }
     }
 
-    /// The segment's file.
+    /// A segment's file, whichever kind it is of.
     pub(crate) fn get(&self, number: u64) -> io::Result<Arc<dyn DiskFile>> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = open.iter().position(|(n, _)| *n == number) {
@@ -45,42 +45,20 @@ impl Files {
         open.push((number, file.clone()));
         Ok(file)
     }
-}
 
-/// How many readers hold each blob: it is not reclaimed while they do.
-#[derive(Debug, Default)]
-pub(crate) struct Leases(Mutex<HashMap<BlobId, u32>>);
-
-/// One reader's hold on a blob.
-#[derive(Debug)]
-struct Lease {
-    shared: Arc<Shared>,
-    blob: BlobId,
-}
-
-impl Lease {
-    fn take(shared: &Arc<Shared>, blob: BlobId) -> Self {
-        *shared.leases.0.lock().unwrap_or_else(PoisonError::into_inner).entry(blob).or_default() += 1;
-        Self { shared: shared.clone(), blob }
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let mut leases = self.shared.leases.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = leases.get_mut(&self.blob) {
-            *count -= 1;
-            if *count == 0 {
-                leases.remove(&self.blob);
-            }
-        }
+    /// Closes a segment that is about to be deleted, so that its octets become free.
+    pub(crate) fn forget(&self, number: u64) {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).retain(|(n, _)| *n != number);
     }
 }
 
 /// Reads a stored body, any range, holding at most one decoded chunk.
 #[derive(Debug)]
 pub struct BodyReader {
-    lease: Lease,
+    shared: Arc<Shared>,
+    blob: BlobId,
+    #[expect(dead_code, reason = "held, so that no segment goes away")]
+    pins: Pins,
     size: u64,
     extents: Vec<Extent>,
     /// The decoded chunk and where in the body it begins.
@@ -104,9 +82,17 @@ enum ReadError {
 }
 
 impl BodyReader {
-    pub(crate) fn new(shared: &Arc<Shared>, blob: BlobId, size: u64, extents: Vec<Extent>) -> Self {
+    /// Reads from where `looking` was told that the body lies.
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        looking: Looking,
+        blob: BlobId,
+        (size, extents): (u64, Vec<Extent>),
+    ) -> Self {
         Self {
-            lease: Lease::take(shared, blob),
+            shared: shared.clone(),
+            blob,
+            pins: looking.pin(&extents),
             size,
             extents,
             chunk: Vec::new(),
@@ -150,16 +136,16 @@ impl BodyReader {
         }
         let (number, start, place) = self.locate(offset).ok_or(Refusal::Damaged)?;
         let extent = *self.extents.get(number).ok_or(Refusal::Damaged)?;
-        let shared = self.lease.shared.clone();
+        let shared = self.shared.clone();
         let read = move || read_chunk(&shared.files, &extent, start, place, offset);
-        let found = match self.lease.shared.workers.run(read).await {
+        let found = match self.shared.workers.run(read).await {
             Some(Ok(found)) => found,
             Some(Err(ReadError::Disk(error))) => {
                 log::error!("reading a body: {error}");
                 return Err(Refusal::Unavailable);
             }
             Some(Err(ReadError::Damaged)) => {
-                log::error!("a chunk of blob {} in segment {} is damaged", self.lease.blob.0, extent.segment);
+                log::error!("a chunk of blob {} in segment {} is damaged", self.blob.0, extent.segment);
                 return Err(Refusal::Damaged);
             }
             None => return Err(Refusal::Unavailable),

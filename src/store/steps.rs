@@ -58,6 +58,8 @@ impl Store {
     /// The first octets of bodies, at most `octets_max` of each; nothing of one that cannot be read: its reader says why.
     /// Takes memory for all of them, and once more for a chunk of 64 KiB.
     pub async fn heads(&self, blobs: Vec<BlobId>, octets_max: usize) -> Result<Vec<Vec<u8>>, Refusal> {
+        // No segment goes away meanwhile.
+        let _looking = self.shared.leases.look();
         let shared = self.shared.clone();
         let heads = move |rx: &mut Rx| {
             let mut heads = Vec::with_capacity(blobs.len());

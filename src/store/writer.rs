@@ -19,6 +19,7 @@ use super::decide::Step;
 use super::event::Event;
 use super::index::{IndexError, Read, Tx};
 use super::keys::{T, key_u32, uid_of_key};
+use super::lease::Pins;
 use super::log::Log;
 use super::queue::{Answer, Batch, Left, Request, Senders, Work};
 use super::rebuild;
@@ -64,6 +65,7 @@ pub(crate) struct Writer {
 struct Decided {
     answers: Vec<Answer>,
     news: News,
+    pins: Vec<Pins>,
     broken: Option<IndexError>,
 }
 
@@ -404,7 +406,8 @@ fn decide_all(
     riders: &[(MailboxId, super::Uid)],
     decided: &mut Decided,
 ) -> Result<(), IndexError> {
-    let mut step = Step { tx, batch, place, news: &mut decided.news, now_unix_s, has_room, broken: None };
+    let (news, pins) = (&mut decided.news, &mut decided.pins);
+    let mut step = Step { tx, batch, place, news, pins, now_unix_s, has_room, broken: None };
     for (mailbox, uid) in riders {
         // A failure is kept in the step.
         drop(step.happen(&Event::RecentShown { mailbox: *mailbox, uid: *uid }));

@@ -10,6 +10,7 @@ use super::apply::{News, Place, apply};
 use super::batch::Builder;
 use super::event::Event;
 use super::index::{IndexError, Tx};
+use super::lease::Pins;
 use super::query::{Fault, refusal_of_index};
 use super::queue::{Answer, Request};
 use std::time::Instant;
@@ -28,6 +29,8 @@ pub(crate) struct Step<'a, 't> {
     pub(crate) now_unix_s: i64,
     /// Whether the disk has room for what is new.
     pub(crate) has_room: bool,
+    /// Holds on the segments of bodies that become messages, kept until the batch is committed or refused.
+    pub(crate) pins: &'a mut Vec<Pins>,
     /// The index failed half-way through an event: the batch must be dropped.
     pub(crate) broken: Option<IndexError>,
 }
