@@ -33,6 +33,7 @@ enum Op {
     Delete { name: u8 },
     Rename { from: u8, to: u8 },
     Subscribe { name: u8, on: bool },
+    KeepHouse,
     Restart(Restart),
 }
 
@@ -273,6 +274,9 @@ async fn both(store: &Store, model: &mut Model, op: &Op) {
                 model.subscribed.remove(name)
             };
         }
+        Op::KeepHouse => {
+            store.keep_house().await.unwrap();
+        }
         Op::Restart(_) => {}
     }
 }
@@ -409,6 +413,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => any::<u8>().prop_map(|name| Op::Delete { name }),
         1 => (any::<u8>(), any::<u8>()).prop_map(|(from, to)| Op::Rename { from, to }),
         1 => (any::<u8>(), any::<bool>()).prop_map(|(name, on)| Op::Subscribe { name, on }),
+        2 => Just(Op::KeepHouse),
         2 => how.prop_map(Op::Restart),
     ];
     proptest::collection::vec(op, 1..40)

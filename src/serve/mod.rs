@@ -3,6 +3,7 @@
 
 mod ceilings;
 mod control;
+mod house;
 mod listeners;
 mod logger;
 mod malloc;
@@ -114,6 +115,7 @@ fn serve(
         listeners.start(&server, bound);
         server.set_listening(listeners.addresses());
         let control = executor.spawn(control::serve(server.clone(), control));
+        let keeping = executor.spawn(house::keep(server.clone()));
         let giving_back = executor.spawn(malloc::give_back_after_many(server.clone()));
         ready(&Ready { services: listeners.addresses() });
         tell_systemd(&NotifyState::Ready);
@@ -129,6 +131,7 @@ fn serve(
         log::info!("stopping");
         control.cancel().await;
         giving_back.cancel().await;
+        keeping.cancel().await;
         listeners.close().await;
         server.stop.give();
         if server.world.clock.timeout(SESSIONS_LIMIT, server.ceilings.empty()).await.is_err() {

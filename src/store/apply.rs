@@ -101,6 +101,8 @@ pub(crate) fn apply(tx: &mut Tx<'_>, event: &Event, place: Place, news: &mut New
             state.uid_validity_next = state.uid_validity_next.max(uid_validity_next.0);
             raised(tx, *mailbox, *uid_next, *modseq, news)
         }
+        Event::Relocated { moves } => moves.iter().try_for_each(|moved| rows::relocate(tx, moved)),
+        Event::SegmentGone { number } => rows::remove_segment(tx, *number),
     }
 }
 

@@ -31,7 +31,10 @@ pub(crate) struct Bodies {
     numbers: Arc<Numbers>,
     leases: Arc<Leases>,
     segment_bytes: u64,
+    /// For streams.
     current: Mutex<Option<Arc<BodySegment>>>,
+    /// For what reclaim copies: it has outlived others, and mixed with what comes it would be copied again with it.
+    copies: Mutex<Option<Arc<BodySegment>>>,
     closed: AtomicBool,
     pub(crate) begun: AtomicU64,
 }
@@ -65,6 +68,28 @@ struct Written {
     pins: Pins,
 }
 
+/// Room in the segment that grows, for one writer alone.
+#[derive(Debug)]
+pub(crate) struct Region {
+    segment: Arc<BodySegment>,
+    /// Where it begins.
+    pub(crate) offset: u64,
+    #[expect(dead_code, reason = "held, so that the segment does not go away")]
+    pins: Pins,
+}
+
+impl Region {
+    /// The segment's number.
+    pub(crate) fn segment(&self) -> u64 {
+        self.segment.number
+    }
+
+    /// Writes into it; `offset` counts from the segment's beginning. Blocks.
+    pub(crate) fn write(&self, offset: u64, octets: &[u8]) -> io::Result<()> {
+        self.segment.file.write_at(offset, octets)
+    }
+}
+
 impl Bodies {
     /// Nothing is open until the first large body comes.
     pub(crate) fn new(disk: Arc<dyn Disk>, numbers: Arc<Numbers>, leases: Arc<Leases>, segment_bytes: u64) -> Self {
@@ -74,6 +99,7 @@ impl Bodies {
             leases,
             segment_bytes,
             current: Mutex::new(None),
+            copies: Mutex::new(None),
             closed: AtomicBool::new(false),
             begun: AtomicU64::new(0),
         }
@@ -84,12 +110,12 @@ impl Bodies {
         let mut chunk = Vec::new();
         chunk::encode(raw, first, &mut chunk);
         let bytes = chunk.len() as u64;
-        let (mut segment, mut pins) = self.current()?;
+        let (mut segment, mut pins) = self.growing_in(&self.current)?;
         let written = loop {
             let writing = segment.clone();
             let _writing = writing.writing.read().unwrap_or_else(PoisonError::into_inner);
             if segment.sealed.load(Ordering::Acquire) {
-                (segment, pins) = self.current()?;
+                (segment, pins) = self.growing_in(&self.current)?;
                 continue;
             }
             let offset = segment.end.fetch_add(bytes, Ordering::AcqRel);
@@ -104,9 +130,32 @@ impl Bodies {
         Ok(Written { segment, extent, write, pins })
     }
 
+    /// Room for `bytes` octets in a row, on pages of its own, for one writer. Blocks.
+    pub(crate) fn reserve(&self, bytes: u64) -> io::Result<Region> {
+        let (segment, pins) = self.growing_in(&self.copies)?;
+        let offset = {
+            // A sync may move the end; not between this look and this step.
+            let _writing = segment.writing.read().unwrap_or_else(PoisonError::into_inner);
+            let room = |end: u64| {
+                let from = end.next_multiple_of(PAGE_BYTES);
+                (from, from.saturating_add(bytes).next_multiple_of(PAGE_BYTES))
+            };
+            let step = |end: u64| Some(room(end).1);
+            let before = segment.end.fetch_update(Ordering::AcqRel, Ordering::Acquire, step);
+            room(before.unwrap_or_else(|end| end)).0
+        };
+        Ok(Region { segment, offset, pins })
+    }
+
+    /// Returns when all that was written into the region is durable. Blocks.
+    pub(crate) fn sync_region(&self, region: &Region) -> io::Result<()> {
+        let write = region.segment.writes.fetch_add(1, Ordering::AcqRel) + 1;
+        self.sync(&region.segment, write)
+    }
+
     /// The segment that grows, pinned before it can have ceased to; a new one when there is none or it is full.
-    fn current(&self) -> io::Result<(Arc<BodySegment>, Pins)> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+    fn growing_in(&self, place: &Mutex<Option<Arc<BodySegment>>>) -> io::Result<(Arc<BodySegment>, Pins)> {
+        let mut current = place.lock().unwrap_or_else(PoisonError::into_inner);
         let full = |segment: &Arc<BodySegment>| segment.end.load(Ordering::Acquire) >= self.segment_bytes;
         if self.closed.load(Ordering::Acquire) {
             return Err(io::Error::other("the store is closed"));
@@ -138,10 +187,12 @@ impl Bodies {
         Ok((segment, pins))
     }
 
-    /// The segment that grows. Whatever else has got a chunk is pinned when this returns, until its message is committed.
-    pub(crate) fn growing(&self) -> Option<u64> {
-        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        current.as_ref().map(|segment| segment.number)
+    /// Whether the segment grows. When it does not, whatever has got a chunk in it is pinned until its message is committed.
+    pub(crate) fn is_growing(&self, number: u64) -> bool {
+        [&self.current, &self.copies].into_iter().any(|place| {
+            let place = place.lock().unwrap_or_else(PoisonError::into_inner);
+            place.as_ref().is_some_and(|segment| segment.number == number)
+        })
     }
 
     /// Returns when write number `write` of the segment is durable. Blocks.
@@ -174,25 +225,30 @@ impl Bodies {
 
     /// No more segments are begun: their numbers belong to whoever opens the store next.
     pub(crate) fn close(&self) {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        self.closed.store(true, Ordering::Release);
-        *current = None;
+        for place in [&self.current, &self.copies] {
+            let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+            self.closed.store(true, Ordering::Release);
+            *place = None;
+        }
     }
 
-    /// What comes next goes into a new segment; nothing is written into the one before any more when this returns.
+    /// What comes next goes into new segments; nothing is written into those before any more when this returns, provided that
+    /// nothing is being copied.
     pub(crate) fn leave(&self) {
-        let left = self.current.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(segment) = left {
-            let _alone = segment.writing.write().unwrap_or_else(PoisonError::into_inner);
-            segment.sealed.store(true, Ordering::Release);
+        for place in [&self.current, &self.copies] {
+            let left = place.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(segment) = left {
+                let _alone = segment.writing.write().unwrap_or_else(PoisonError::into_inner);
+                segment.sealed.store(true, Ordering::Release);
+            }
         }
     }
 
     /// What comes next goes into a new segment.
     fn give_up(&self, segment: &Arc<BodySegment>) {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.as_ref().is_some_and(|current| current.number == segment.number) {
-            *current = None;
+        for place in [&self.current, &self.copies] {
+            let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
+            place.take_if(|growing| growing.number == segment.number);
         }
     }
 }
@@ -229,7 +285,8 @@ pub struct BodyWriter {
     grant: Grant,
     size: u64,
     extents: Vec<Extent>,
-    pins: Pins,
+    /// Of the segments of `extents`.
+    pins: Option<Box<Pins>>,
     /// The last write into each segment that is not known to be durable; at most a few.
     unsynced: Vec<(Arc<BodySegment>, u64)>,
     refused: bool,
@@ -246,7 +303,7 @@ pub struct Body {
     grant: Grant,
     pub(crate) in_flight: Option<InFlight>,
     /// Held until its message is committed or refused.
-    pub(crate) pins: Pins,
+    pub(crate) pins: Option<Box<Pins>>,
 }
 
 /// Where a body is.
@@ -265,7 +322,7 @@ impl BodyWriter {
             grant: Grant::none(&shared.budget),
             size: 0,
             extents: Vec::new(),
-            pins: shared.leases.pins(),
+            pins: None,
             unsynced: Vec::new(),
             refused: false,
             in_flight: Some(InFlight::new(shared)),
@@ -324,7 +381,10 @@ impl BodyWriter {
                 raw.clear();
                 self.buffer = raw;
                 add_extent(&mut self.extents, written.extent);
-                self.pins.join(&written.pins);
+                match &mut self.pins {
+                    Some(pins) => pins.join(&written.pins),
+                    None => self.pins = Some(Box::new(written.pins)),
+                }
                 self.unsynced.retain(|(segment, _)| segment.number != written.segment.number);
                 self.unsynced.push((written.segment, written.write));
                 Ok(())

@@ -59,17 +59,20 @@ impl Header {
         Ok(Self { raw_bytes, stored_bytes, codec, crc: u32::from_le_bytes([c0, c1, c2, c3]) })
     }
 
-    /// The octets of the body, from the stored ones.
-    pub(crate) fn decode(&self, stored: &[u8]) -> Result<Vec<u8>, Damaged> {
+    /// Whether these are the stored octets that were written.
+    pub(crate) fn check(&self, stored: &[u8]) -> Result<(), Damaged> {
         let raw_bytes = u32::try_from(self.raw_bytes).map_err(|_| Damaged)?.to_le_bytes();
         let stored_bytes = u32::try_from(self.stored_bytes).map_err(|_| Damaged)?.to_le_bytes();
         let crc = crc32c::crc32c(&raw_bytes);
         let crc = crc32c::crc32c_append(crc, &stored_bytes);
         let crc = crc32c::crc32c_append(crc, &[self.codec]);
         let is_right = crc32c::crc32c_append(crc, stored) == self.crc || sabotage::is(Sabotage::BlindToChunks);
-        if stored.len() != self.stored_bytes || !is_right {
-            return Err(Damaged);
-        }
+        if stored.len() == self.stored_bytes && is_right { Ok(()) } else { Err(Damaged) }
+    }
+
+    /// The octets of the body, from the stored ones.
+    pub(crate) fn decode(&self, stored: &[u8]) -> Result<Vec<u8>, Damaged> {
+        self.check(stored)?;
         let codec = Codec::from_number(self.codec).ok_or(Damaged)?;
         let raw = codec::unpack(codec, stored, self.raw_bytes).ok_or(Damaged)?;
         if raw.len() == self.raw_bytes { Ok(raw) } else { Err(Damaged) }

@@ -2,7 +2,7 @@
 //! sequence and date is in them. Each begins with its kind and its version; old versions stay readable.
 
 use super::bytes::{Code, Decoder, Encoder, get_list, put_list};
-use super::rows::Extent;
+use super::rows::{Extent, Move};
 use super::types::*;
 
 /// The version that new events are written with.
@@ -59,6 +59,10 @@ pub(crate) enum Event {
     /// modification sequences from `modseq` on, UIDVALIDITYs go on at `uid_validity_next`; mailboxes from number `next` on
     /// are still to be raised (0: none).
     Raised { mailbox: MailboxId, uid_next: Uid, modseq: ModSeq, uid_validity_next: UidValidity, next: u32 },
+    /// Parts of bodies were copied elsewhere.
+    Relocated { moves: Vec<Move> },
+    /// No body lies in this segment any more, and it is about to be deleted.
+    SegmentGone { number: u64 },
 }
 
 /// A mailbox that comes to be.
@@ -159,6 +163,10 @@ impl Event {
             Self::Raised { mailbox, uid_next, modseq, uid_validity_next, next } => {
                 to.put(mailbox).put(uid_next).put(modseq).put(uid_validity_next).put(next);
             }
+            Self::Relocated { moves } => put_list(&mut to, moves),
+            Self::SegmentGone { number } => {
+                to.put(number);
+            }
         }
         to.0
     }
@@ -183,8 +191,9 @@ impl Event {
             Self::Moved { .. } => 16,
             Self::Expunged { .. } => 17,
             Self::Purged { .. } => 18,
-            // 19 and 20 are reclaim's.
             Self::Raised { .. } => 21,
+            Self::Relocated { .. } => 19,
+            Self::SegmentGone { .. } => 20,
         }
     }
 
@@ -243,6 +252,8 @@ impl Event {
                 uid_validity_next: d.get()?,
                 next: d.get()?,
             },
+            19 => Self::Relocated { moves: get_list(d)? },
+            20 => Self::SegmentGone { number: d.get()? },
             _ => return None,
         };
         from.is_empty().then_some(event)

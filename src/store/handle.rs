@@ -7,11 +7,26 @@ use super::reader::BodyReader;
 use super::types::*;
 use super::watch::{AccountWatch, Watch};
 use super::{COPY_MESSAGES_MAX, keys::T, rows, runs};
-use super::{Copied, Expunged, FlagsChanged, NewMessage, STEP_MESSAGES_MAX, Store, Stored, TARGETS_MAX, Target};
+use super::{
+    Copied, Expunged, FlagsChanged, NewMessage, STEP_MESSAGES_MAX, Shared, Store, Stored, TARGETS_MAX, Target,
+};
 use std::sync::PoisonError;
 
 /// A message touched by bulk work weighs as much in a batch as so many octets of a delivery: four steps fill one.
-const MESSAGE_WEIGHT_BYTES: usize = 256;
+pub(crate) const MESSAGE_WEIGHT_BYTES: usize = 256;
+
+impl Shared {
+    /// Has something decided that weighs so much in its batch; answers when it is durable.
+    pub(crate) async fn decide<O: Send + 'static>(
+        &self,
+        bytes: usize,
+        decide: impl FnOnce(&mut Step<'_, '_>) -> Result<O, Fault> + Send + 'static,
+    ) -> Result<O, Refusal> {
+        let (request, answered) = request(bytes, false, decide);
+        self.queue.push(request).await.map_err(|_| Refusal::Unavailable)?;
+        answered.recv().await.unwrap_or(Err(Refusal::Unavailable))
+    }
+}
 
 impl Store {
     /// Has something decided; answers when it is durable.
@@ -30,9 +45,7 @@ impl Store {
         decide: impl FnOnce(&mut Step<'_, '_>) -> Result<O, Fault> + Send + 'static,
     ) -> Result<O, Refusal> {
         let bytes = usize::try_from(messages).unwrap_or(usize::MAX).saturating_mul(MESSAGE_WEIGHT_BYTES);
-        let (request, answered) = request(bytes, false, decide);
-        self.shared.queue.push(request).await.map_err(|_| Refusal::Unavailable)?;
-        answered.recv().await.unwrap_or(Err(Refusal::Unavailable))
+        self.shared.decide(bytes, decide).await
     }
 
     /// Raises every mailbox that is still to be raised (see [`messages::raise`]).

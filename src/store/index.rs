@@ -337,7 +337,28 @@ fn prove(tree_key: &[u8], row: &[u8]) -> Result<(), IndexError> {
     checked(table, &key, row).map(drop)
 }
 
+/// Takes a row's key in the tree and its table, key and value, or nothing where it is damaged; answers whether to go on.
+pub(crate) type EachRow<'a> = dyn FnMut(&[u8], Option<(T, &[u8], &[u8])>) -> Result<bool, IndexError> + 'a;
+
 impl Rx {
+    /// Calls `each` for the rows of all tables whose keys in the tree are from `from` on, ascending, until it answers false.
+    pub(crate) fn walk(&mut self, from: &[u8], each: &mut EachRow<'_>) -> Result<(), IndexError> {
+        for row in self.table.range::<&[u8]>(from..)? {
+            let (tree, value) = row?;
+            self.rows += 1;
+            let tree = tree.value();
+            let table = super::keys::table_of(tree).and_then(T::from_number);
+            let key = table.and_then(|table| Some((table, table.key_of(tree)?)));
+            let row = key.as_ref().and_then(|(table, key)| {
+                checked(*table, key, value.value()).ok().map(|value| (*table, key.as_slice(), value))
+            });
+            if !each(tree, row)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// As [`Read::scan`], ascending, past damaged rows: one of them is no reason to be silent about the others.
     pub(crate) fn scan_whole(
         &mut self,

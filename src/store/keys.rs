@@ -224,6 +224,7 @@ mod tests {
                 let tree = table.tree_key(key);
                 assert_eq!(table.key_of(&tree).as_deref(), Some(key));
                 assert_eq!(table_of(&tree), Some(table as u8));
+                assert_eq!(T::from_number(table as u8), Some(table));
             }
         }
     }

@@ -17,7 +17,9 @@ mod decide;
 mod disk;
 mod event;
 mod handle;
+mod idle;
 mod index;
+mod keeper;
 mod keys;
 mod lease;
 mod log;
@@ -26,6 +28,7 @@ mod query;
 mod queue;
 mod reader;
 mod rebuild;
+mod reclaim;
 mod recover;
 mod rows;
 mod runs;
@@ -43,8 +46,10 @@ mod writer;
 
 pub use body::{Body, BodyWriter};
 pub use disk::{Disk, DiskFile, Lock, RealDisk};
+pub use keeper::Kept;
 pub use names::{NameQuery, NameStep, NamedMailbox};
 pub use reader::BodyReader;
+pub use reclaim::Reclaimed;
 pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use steps::MessageStep;
@@ -52,7 +57,7 @@ pub use types::*;
 pub use watch::{AccountWatch, Watch};
 
 use crate::base::{Budget, Clock, Workers};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -118,9 +123,11 @@ pub(crate) struct Shared {
     watched: watch::Watched,
     queue: queue::Queue,
     workers: Workers,
+    keeper: keeper::Keeper,
     budget: Budget,
     clock: Clock,
     ballast: ballast::Ballast,
+    segment_bytes: u64,
     /// Bodies on their way.
     in_flight: AtomicUsize,
     /// Whether deleted mailboxes still have rows.
@@ -128,14 +135,18 @@ pub(crate) struct Shared {
     /// What was shown as \Recent and rides with the next commit; at most one per mailbox.
     riders: Mutex<BTreeMap<MailboxId, Uid>>,
     batches: AtomicU64,
+    /// Segments with a damaged chunk, which are kept.
+    damaged: Mutex<BTreeSet<u64>>,
+    /// Octets that reclaim may copy in a second, that it has copied, and that it has freed.
+    copy_bytes_per_s: AtomicU64,
+    copied_bytes: AtomicU64,
+    reclaimed_bytes: AtomicU64,
     /// Why nothing can be written at the moment.
     trouble: Mutex<Option<String>>,
     /// What the start found damaged.
     damage: chain::Damage,
     /// The snapshots there are, ascending.
     snapshots: Mutex<Vec<Snapshot>>,
-    /// The commit segment in which the index was last made durable.
-    durable_segment: AtomicU64,
     /// Held by whoever writes snapshots, removes segments, or needs that nobody else does.
     house: Arc<smol::lock::Mutex<()>>,
     /// How often the index was made anew since the start.
@@ -169,13 +180,17 @@ impl Drop for Open {
 }
 
 impl Shared {
-    /// Commit segments below this number are needed by no replay, whatever is lost: they lie before the older of the two
-    /// newest snapshots, and the index has durably seen them. 0 while there are not two.
-    #[expect(dead_code, reason = "reclaim asks for it")]
+    /// Commit segments below this number are needed by no replay, whatever is lost, once the index has durably seen them:
+    /// they lie before the older of the two newest snapshots. 0 while there are not two.
     pub(crate) fn event_floor(&self) -> u64 {
         let snapshots = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
         let older = snapshots.len().checked_sub(SNAPSHOTS_KEPT).and_then(|at| snapshots.get(at));
-        older.map_or(0, |older| older.position.segment.min(self.durable_segment.load(Ordering::Acquire)))
+        older.map_or(0, |older| older.position.segment)
+    }
+
+    /// The newest snapshot.
+    pub(crate) fn newest_snapshot(&self) -> Option<Snapshot> {
+        self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).last().copied()
     }
 
     /// Writes a snapshot and removes those before the newest two. Blocks.
@@ -183,7 +198,11 @@ impl Shared {
         let mut snapshots = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let known = snapshot::numbers(&*self.disk).map_err(|error| refusal_of(&error))?;
         let number = known.last().map_or(1, |number| number + 1);
-        let written = snapshot::write(&*self.disk, &self.index, number, pause).map_err(|error| {
+        let settle = || match smol::block_on(self.queue.checkpoint().recv()) {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(io::Error::other("the index cannot be made durable")),
+        };
+        let written = snapshot::write(&*self.disk, &self.index, number, pause, settle).map_err(|error| {
             ::log::error!("writing a snapshot: {error}");
             match error {
                 snapshot::SnapshotError::Disk(error) => refusal_of(&error),
@@ -203,6 +222,11 @@ impl Shared {
             }
         }
         Ok(written)
+    }
+
+    /// Whether somebody waits for the store, or is about to.
+    fn is_busy(&self) -> bool {
+        self.queue.is_busy() || body::in_flight(&self.in_flight)
     }
 }
 
@@ -379,11 +403,16 @@ impl Store {
             doomed: AtomicBool::new(state.doomed > 0),
             damage,
             snapshots: Mutex::new(snapshots),
-            durable_segment: AtomicU64::new(state.position.segment),
             house: Arc::default(),
             rebuilds: AtomicU64::new(0),
             riders: Mutex::default(),
             batches: AtomicU64::new(0),
+            damaged: Mutex::default(),
+            copy_bytes_per_s: AtomicU64::new(reclaim::COPY_BYTES_PER_S),
+            copied_bytes: AtomicU64::new(0),
+            reclaimed_bytes: AtomicU64::new(0),
+            keeper: keeper::Keeper::default(),
+            segment_bytes: options.segment_bytes,
             trouble: Mutex::new(None),
             lock: Mutex::new(Some(lock)),
             disk,
@@ -431,6 +460,11 @@ impl Store {
     pub async fn snapshot(&self) -> Result<Snapshot, Refusal> {
         let shared = self.shared.clone();
         self.shared.workers.run(move || shared.take_snapshot(&mut || ())).await.unwrap_or(Err(Refusal::Unavailable))
+    }
+
+    /// Reclaim copies no more than so many octets in a second.
+    pub fn reclaim_no_faster_than(&self, bytes_per_s: u64) {
+        self.shared.copy_bytes_per_s.store(bytes_per_s, Ordering::Relaxed);
     }
 
     /// A sum over the index's contents, equal for equal contents wherever bodies lie: a test seam.

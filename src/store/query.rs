@@ -6,6 +6,7 @@ use super::rows::{self, State, decode};
 use super::runs;
 use super::types::*;
 use super::{Refusal, Shared};
+use crate::base::Workers;
 use std::sync::Arc;
 
 /// Summaries in one answer.
@@ -40,10 +41,19 @@ impl Shared {
         self: &Arc<Self>,
         step: impl Fn(&mut Rx) -> Result<O, Fault> + Send + Sync + 'static,
     ) -> Result<O, Refusal> {
+        self.query_on(&self.workers, step).await
+    }
+
+    /// As [`Shared::query`], on these workers.
+    pub(crate) async fn query_on<O: Send + 'static>(
+        self: &Arc<Self>,
+        workers: &Workers,
+        step: impl Fn(&mut Rx) -> Result<O, Fault> + Send + Sync + 'static,
+    ) -> Result<O, Refusal> {
         let step = Arc::new(step);
         for again in [true, false] {
             let (shared, step) = (self.clone(), step.clone());
-            match self.workers.run(move || shared.index.read(|rx| step(rx))).await {
+            match workers.run(move || shared.index.read(|rx| step(rx))).await {
                 Some(Ok(outcome)) => return Ok(outcome),
                 Some(Err(Fault::Refused(refusal))) => return Err(refusal),
                 Some(Err(Fault::Index(error))) => {

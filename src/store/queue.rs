@@ -42,6 +42,8 @@ pub(crate) enum Work {
     Leave(Vec<Sender<Left>>),
     /// The index is to be opened again, or made anew.
     Reopen { anew: bool },
+    /// The index is to be made durable; these wait for it.
+    Checkpoint(Vec<Sender<Result<(), Refusal>>>),
     /// The store is to be closed.
     Close,
 }
@@ -108,6 +110,8 @@ struct State {
     has_turn: bool,
     /// While the writer rests: whether there is work.
     rests: Option<bool>,
+    /// Whoever waits for the index to be durable.
+    checkpoint: Vec<Sender<Result<(), Refusal>>>,
 }
 
 impl std::fmt::Debug for Queue {
@@ -177,6 +181,23 @@ impl Queue {
         self.lock().reopened.clear();
     }
 
+    /// Asks for the index to be made durable; the receiver ends without an answer when the store is closed.
+    pub(crate) fn checkpoint(&self) -> Receiver<Result<(), Refusal>> {
+        let (done, wait) = smol::channel::bounded(1);
+        let mut state = self.lock();
+        if !state.closed {
+            state.checkpoint.push(done);
+            state.rests = None;
+            self.arrived.notify_one();
+        }
+        wait
+    }
+
+    /// Whether requests wait.
+    pub(crate) fn is_busy(&self) -> bool {
+        !self.lock().waiting.is_empty()
+    }
+
     /// No more requests are taken; those that wait are still decided.
     pub(crate) fn close(&self) {
         let mut state = self.lock();
@@ -230,7 +251,8 @@ impl Queue {
         let mut state = self.lock();
         loop {
             if state.takes_turns && !state.closed {
-                let has_work = state.reopen || !state.leave.is_empty() || !state.waiting.is_empty() || chores;
+                let asked = state.reopen || !state.leave.is_empty() || !state.checkpoint.is_empty();
+                let has_work = asked || !state.waiting.is_empty() || chores;
                 if !has_work || !std::mem::take(&mut state.has_turn) {
                     state.rests = Some(has_work);
                     self.rested.notify_all();
@@ -244,6 +266,9 @@ impl Queue {
             }
             if !state.leave.is_empty() {
                 return Work::Leave(std::mem::take(&mut state.leave));
+            }
+            if !state.checkpoint.is_empty() {
+                return Work::Checkpoint(std::mem::take(&mut state.checkpoint));
             }
             if !state.waiting.is_empty() {
                 break;
@@ -303,7 +328,9 @@ mod tests {
     fn take(queue: &Queue, expected: usize) -> Batch {
         match queue.take(GATHER, &|come| come < expected, false) {
             Work::Batch(batch) => batch,
-            Work::Chores | Work::Leave(_) | Work::Reopen { .. } | Work::Close => panic!("no batch"),
+            Work::Chores | Work::Leave(_) | Work::Reopen { .. } | Work::Checkpoint(_) | Work::Close => {
+                panic!("no batch")
+            }
         }
     }
 

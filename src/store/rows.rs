@@ -2,9 +2,10 @@
 
 use super::bytes::{Code, Decoder, Encoder, get_list, put_list};
 use super::index::{IndexError, Read, Tx};
-use super::keys::{T, key_blob, key_u32, key_u64, key_uid};
+use super::keys::{T, key_blob, key_u32, key_u64, key_uid, uid_of_key};
 use super::segment::Position;
 use super::types::*;
+use std::collections::BTreeMap;
 
 /// The version of the index's rows; version 1 had a state without what the log amounts to.
 const FORMAT_VERSION: u64 = 2;
@@ -262,6 +263,23 @@ impl Code for Extent {
     }
 }
 
+/// A part of a body that lies elsewhere now: the same chunks, so of the same lengths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Move {
+    pub(crate) blob: BlobId,
+    pub(crate) from: Extent,
+    pub(crate) to: Extent,
+}
+
+impl Code for Move {
+    fn put(&self, to: &mut Encoder) {
+        to.put(&self.blob).put(&self.from).put(&self.to);
+    }
+    fn get(from: &mut Decoder<'_>) -> Option<Self> {
+        Some(Self { blob: from.get()?, from: from.get()?, to: from.get()? })
+    }
+}
+
 /// Adds a chunk to a list of extents, melted into the last one where that touches.
 pub(crate) fn add_extent(extents: &mut Vec<Extent>, new: Extent) {
     if let Some(last) = extents.last_mut()
@@ -326,6 +344,67 @@ pub(crate) fn remove_blob(tx: &mut Tx<'_>, id: BlobId) -> Result<(), IndexError>
     Ok(())
 }
 
+/// Lets a blob name the place that a part of it was copied to; a blob or a part that is no longer there is passed over, and
+/// the copy is dead.
+pub(crate) fn relocate(tx: &mut Tx<'_>, moved: &Move) -> Result<(), IndexError> {
+    let (blob, from, to) = (moved.blob, moved.from, moved.to);
+    let mut found = None;
+    tx.scan(T::Blobs, &key_blob(blob.0, 0), &key_blob(blob.0, u32::MAX), true, &mut |key, row| {
+        let part = uid_of_key(key).ok_or(IndexError::Damaged(T::Blobs))?.0;
+        let (head, mut extents) = decode_blob_part(part, row)?;
+        if let Some(extent) = extents.iter_mut().find(|extent| **extent == from) {
+            *extent = to;
+            found = Some((part, head, extents));
+        }
+        Ok(found.is_none())
+    })?;
+    let Some((part, head, extents)) = found else {
+        tx.segments.entry(to.segment).or_default().1 += to.stored_bytes.cast_signed();
+        return Ok(());
+    };
+    let row = value(|row| {
+        if let Some((references, size)) = head {
+            row.put(&references).put(&size);
+        }
+        put_list(row, &extents);
+    });
+    tx.put(T::Blobs, &key_blob(blob.0, part), row)?;
+    tx.segments.entry(to.segment).or_default().0 += to.stored_bytes.cast_signed();
+    let counters = tx.segments.entry(from.segment).or_default();
+    counters.0 -= from.stored_bytes.cast_signed();
+    counters.1 += from.stored_bytes.cast_signed();
+    Ok(())
+}
+
+/// What a row of a blob holds: its head (references and size), which part 0 alone has, and extents.
+pub(crate) type BlobPart = (Option<(u64, u64)>, Vec<Extent>);
+
+/// Reads a row of a blob.
+pub(crate) fn decode_blob_part(part: u32, row: &[u8]) -> Result<BlobPart, IndexError> {
+    decode(T::Blobs, row, |from| {
+        let head = if part == 0 { Some((from.get()?, from.get()?)) } else { None };
+        Some((head, get_list(from)?))
+    })
+}
+
+/// Forgets a segment's counters.
+pub(crate) fn remove_segment(tx: &mut Tx<'_>, number: u64) -> Result<(), IndexError> {
+    tx.segments.remove(&number);
+    tx.remove(T::Segments, &key_u64(number)).map(drop)
+}
+
+/// Every segment that has counters, with its octets alive and dead.
+pub(crate) fn segments(rx: &mut impl Read) -> Result<BTreeMap<u64, (u64, u64)>, IndexError> {
+    let mut segments = BTreeMap::new();
+    rx.scan(T::Segments, &key_u64(0), &key_u64(u64::MAX), true, &mut |key, row| {
+        let number =
+            key.first_chunk().map(|number| u64::from_be_bytes(*number)).ok_or(IndexError::Damaged(T::Segments))?;
+        segments.insert(number, decode(T::Segments, row, |from| Some((from.get()?, from.get()?)))?);
+        Ok(true)
+    })?;
+    Ok(segments)
+}
+
 /// Adds to a segment's counters.
 pub(crate) fn add_to_segment(tx: &mut Tx<'_>, segment: u64, live: i64, dead: i64) -> Result<(), IndexError> {
     let key = key_u64(segment);
@@ -341,13 +420,6 @@ pub(crate) fn add_to_segment(tx: &mut Tx<'_>, segment: u64, live: i64, dead: i64
 
 /// Octets alive and dead in all segments.
 pub(crate) fn segment_totals(rx: &mut impl Read) -> Result<(u64, u64), IndexError> {
-    let (mut live, mut dead) = (0u64, 0u64);
-    rx.scan(T::Segments, &key_u64(0), &key_u64(u64::MAX), true, &mut |_, row| {
-        decode(T::Segments, row, |from| {
-            live = live.saturating_add(from.get()?);
-            dead = dead.saturating_add(from.get()?);
-            Some(true)
-        })
-    })?;
-    Ok((live, dead))
+    let add = |(live, dead): (u64, u64), of: (u64, u64)| (live.saturating_add(of.0), dead.saturating_add(of.1));
+    Ok(segments(rx)?.into_values().fold((0, 0), add))
 }

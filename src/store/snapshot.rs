@@ -141,17 +141,21 @@ impl Trailer {
 }
 
 /// Writes a snapshot of the index as it stands now, durable when this returns; reads everything in one transaction, which is
-/// given up when the index must be opened again meanwhile. `pause` is called after each block.
+/// given up when the index must be opened again meanwhile. `pause` is called after each block. `settle` makes the index
+/// durable before anybody finds the snapshot: else the next start might write the last batch that it holds again, elsewhere
+/// in the log, and its place would be a place no more.
 pub(crate) fn write(
     disk: &dyn Disk,
     index: &Index,
     number: u64,
     pause: &mut dyn FnMut(),
+    settle: impl FnOnce() -> io::Result<()>,
 ) -> Result<Snapshot, SnapshotError> {
     let name = file_name(Kind::Snapshot, number);
     let temporary = format!("{name}.tmp");
     let written = index.read(|rx| write_rows(disk, rx, (number, &temporary), pause));
     let done = written.and_then(|snapshot| {
+        settle()?;
         disk.rename(&temporary, &name)?;
         disk.sync_folder("snapshots")?;
         Ok(snapshot)

@@ -31,6 +31,10 @@ pub struct Stats {
     pub live_bytes: u64,
     /// Octets of bodies that nobody needs any more.
     pub dead_bytes: u64,
+    /// Octets that reclaim copied, a part of those written.
+    pub copied_bytes: u64,
+    /// Octets of segments that reclaim deleted.
+    pub reclaimed_bytes: u64,
     /// Octets of the index's file.
     pub index_bytes: u64,
     /// Accounts.
@@ -62,6 +66,8 @@ pub(crate) async fn stats(shared: &Arc<Shared>) -> Result<Stats, Refusal> {
                 segments: of_shared.disk.list("log").map_or(0, |names| names.len() as u64),
                 live_bytes,
                 dead_bytes,
+                copied_bytes: of_shared.copied_bytes.load(Ordering::Relaxed),
+                reclaimed_bytes: of_shared.reclaimed_bytes.load(Ordering::Relaxed),
                 index_bytes: index.bytes(),
                 accounts: state.accounts,
                 messages: state.messages,

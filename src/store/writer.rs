@@ -126,10 +126,17 @@ impl Writer {
                     let _ = wait.try_send(left);
                 }
             }
+            Work::Checkpoint(waiting) => {
+                let done = self.checkpoint();
+                for tell in waiting {
+                    // Whoever asked may have gone away.
+                    drop(tell.try_send(done.clone()));
+                }
+            }
             Work::Close => return false,
         }
         if self.is_checkpoint_overdue() {
-            self.checkpoint();
+            drop(self.checkpoint());
         }
         if self.unpurged >= PURGE_BATCHES && self.shared.doomed.load(Ordering::Acquire) {
             self.purge();
@@ -237,7 +244,8 @@ impl Writer {
     fn went_well(&mut self, bytes: u64) {
         self.commits += 1;
         self.bytes += bytes;
-        self.shared.batches.fetch_add(1, Ordering::Relaxed);
+        let batches = self.shared.batches.fetch_add(1, Ordering::SeqCst) + 1;
+        self.shared.keeper.committed(batches);
         *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
@@ -322,23 +330,21 @@ impl Writer {
             || self.bytes >= CHECKPOINT_BYTES + CHECKPOINT_BYTES / 10
     }
 
-    fn checkpoint(&mut self) {
+    fn checkpoint(&mut self) -> Result<(), Refusal> {
         self.commits = 0;
         self.bytes = 0;
-        match self.shared.index.write(true, |tx| Ok(tx.state()?.position.segment)) {
-            Ok(segment) => self.shared.durable_segment.store(segment, Ordering::Release),
-            Err(error) => {
-                log::error!("making the index durable: {error}; opening it again");
-                self.make_room(&error);
-                self.reopen();
-            }
-        }
+        self.shared.index.write(true, |_| Ok(())).map_err(|error| {
+            log::error!("making the index durable: {error}; opening it again");
+            self.make_room(&error);
+            self.reopen();
+            Refusal::Unavailable
+        })
     }
 
     /// What nobody waits for: a checkpoint, or a step of removing what deleted mailboxes held.
     fn chores(&mut self) {
         if self.is_checkpoint_due() {
-            self.checkpoint();
+            drop(self.checkpoint());
         } else {
             self.purge();
         }
@@ -383,7 +389,7 @@ impl Writer {
             self.batch(Batch::default());
         }
         if self.commits > 0 {
-            self.checkpoint();
+            drop(self.checkpoint());
         }
         self.log.leave();
         self.shared.bodies.close();

@@ -72,7 +72,7 @@ pub(crate) fn store(step: &mut Step<'_, '_>, messages: Vec<(NewMessage, Vec<Targ
             return Err(Refusal::NotFound.into());
         }
         let size = message.body.size;
-        step.pins.push(message.body.pins);
+        step.pins.extend(message.body.pins.map(|pins| *pins));
         let extents = match message.body.content {
             Content::Disk(extents) => extents,
             Content::Memory(chunk) if chunk.is_empty() => Vec::new(),

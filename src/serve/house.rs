@@ -1,0 +1,33 @@
+//! Keeps the store's house while the server runs: one task, one piece after another, whenever the store says that it is time.
+
+use super::server::Server;
+use crate::store::Kept;
+use std::sync::Arc;
+
+/// Pieces at a time at the most; then the store is asked again when it is time.
+const PIECES_MAX: usize = 64;
+
+pub(super) async fn keep(server: Arc<Server>) {
+    let store = &server.world.store;
+    loop {
+        store.housework_due().await;
+        for _ in 0..PIECES_MAX {
+            match store.keep_house().await {
+                Ok(Kept::Nothing) => break,
+                Ok(Kept::Snapshot(snapshot)) => {
+                    log::info!("snapshot written number={} bytes={}", snapshot.number, snapshot.bytes);
+                }
+                Ok(Kept::Reclaimed(done)) => log::info!(
+                    "reclaimed segments={} copied={} freed={}",
+                    done.segments,
+                    done.copied_bytes,
+                    done.freed_bytes
+                ),
+                Err(refusal) => {
+                    log::warn!("housekeeping put off: {refusal:?}");
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Housework: what makes the store smaller or quicker to start, and what nobody waits for. One bounded piece at a time, on a
+//! thread of its own, at idle priority.
+
+use super::idle::be_idle;
+use super::reclaim::{self, Reclaimed, Survey};
+use super::{Refusal, Shared, Snapshot, Store};
+use crate::base::Workers;
+use event_listener::Event;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// It is time for housework after so many batches,
+const DUE_BATCHES: u64 = 256;
+/// or so long after the first of fewer. While nothing is written nothing becomes due, and no timer runs.
+const DUE_AFTER: Duration = Duration::from_secs(600);
+/// Less than a segment divided by this is not worth a snapshot.
+const SNAPSHOT_PART: u64 = 4;
+/// The log since the last snapshot may be dead to so much of what is live, in percent. Two snapshots are kept, so that twice
+/// as much waits for them.
+const LOG_DEAD_PERCENT_MAX: u64 = 4;
+/// A snapshot waits so long after each block while others wait for the disk. It holds a transaction of the index, so not longer.
+const BLOCK_PAUSE: Duration = Duration::from_millis(5);
+
+/// The thread's stack, as the writer's.
+const STACK_BYTES: usize = 512 * 1024;
+
+/// What a call of [`Store::keep_house`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Nothing was due.
+    Nothing,
+    /// A snapshot was written, and those before the newest two were removed.
+    Snapshot(Snapshot),
+    /// Segments were emptied or deleted.
+    Reclaimed(Reclaimed),
+}
+
+/// The thread, which starts with the first piece, and what wakes whoever waits for work.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    thread: Mutex<Option<Workers>>,
+    /// Batches at the last look.
+    looked: AtomicU64,
+    /// So many batches wake who waits.
+    wake_at: AtomicU64,
+    wake: Event,
+}
+
+impl Default for Keeper {
+    fn default() -> Self {
+        Self {
+            thread: Mutex::default(),
+            looked: AtomicU64::new(0),
+            wake_at: AtomicU64::new(u64::MAX),
+            wake: Event::new(),
+        }
+    }
+}
+
+impl Keeper {
+    /// So many batches have been committed.
+    pub(crate) fn committed(&self, batches: u64) {
+        if batches >= self.wake_at.load(Ordering::Acquire) {
+            self.wake_at.store(u64::MAX, Ordering::Release);
+            self.wake.notify(usize::MAX);
+        }
+    }
+}
+
+impl Shared {
+    /// Lets others to the disk for a moment. Blocks.
+    fn pause(&self) {
+        if self.is_busy() {
+            std::thread::sleep(BLOCK_PAUSE);
+        }
+    }
+
+    /// The thread for housework.
+    pub(crate) fn keeper(&self) -> Result<Workers, Refusal> {
+        let mut thread = self.keeper.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = &*thread {
+            return Ok(thread.clone());
+        }
+        let new = Workers::new("keeper", 1, STACK_BYTES).map_err(|error| {
+            log::error!("starting a thread: {error}");
+            Refusal::Unavailable
+        })?;
+        drop(new.start(be_idle));
+        Ok(thread.insert(new).clone())
+    }
+}
+
+/// A snapshot is due when the events since the last one outweigh it, because a lost index would have to apply them all; or
+/// when the space that they and what is dead among them take does so and is much beside what is live, because only a
+/// snapshot gives it free.
+fn is_snapshot_due(survey: &Survey, last: Option<Snapshot>, segment_bytes: u64) -> bool {
+    let (bytes, event_bytes) = last.map_or((0, 0), |last| (last.bytes, last.event_bytes));
+    let worth = bytes.max(segment_bytes / SNAPSHOT_PART);
+    let events = survey.event_bytes.saturating_sub(event_bytes);
+    let much = survey.live_bytes.saturating_mul(LOG_DEAD_PERCENT_MAX) / 100;
+    events > worth || survey.log_dead_bytes > worth.max(much)
+}
+
+impl Store {
+    /// Returns when it is time for [`Store::keep_house`] again.
+    pub async fn housework_due(&self) {
+        let looked = self.shared.keeper.looked.load(Ordering::Acquire);
+        self.batches_reached(looked + 1).await;
+        smol::future::or(self.batches_reached(looked + DUE_BATCHES), self.shared.clock.sleep(DUE_AFTER)).await;
+    }
+
+    async fn batches_reached(&self, batches: u64) {
+        let keeper = &self.shared.keeper;
+        loop {
+            let listener = keeper.wake.listen();
+            keeper.wake_at.store(batches, Ordering::SeqCst);
+            if self.shared.batches.load(Ordering::SeqCst) >= batches {
+                return;
+            }
+            listener.await;
+        }
+    }
+
+    /// Does whatever is due now, one bounded piece. Does nothing while another call is under way or a backup holds the
+    /// store's files.
+    pub async fn keep_house(&self) -> Result<Kept, Refusal> {
+        let shared: &Arc<Shared> = &self.shared;
+        let Some(_house) = shared.house.try_lock() else {
+            return Ok(Kept::Nothing);
+        };
+        shared.keeper.looked.store(shared.batches.load(Ordering::Acquire), Ordering::Release);
+        let survey = reclaim::survey(shared).await?;
+        if is_snapshot_due(&survey, shared.newest_snapshot(), shared.segment_bytes) {
+            let of = shared.clone();
+            let written = shared.keeper()?.run(move || of.take_snapshot(&mut || of.pause())).await;
+            return written.unwrap_or(Err(Refusal::Unavailable)).map(Kept::Snapshot);
+        }
+        Ok(reclaim::pass(shared, survey).await?.map_or(Kept::Nothing, Kept::Reclaimed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Budget, Clock};
+    use crate::store::Options;
+    use crate::store::segment::Position;
+    use crate::store::sim::SimDisk;
+    use smol::future::{FutureExt, yield_now};
+
+    #[test]
+    fn a_snapshot_is_due_when_events_or_their_space_outweigh_it() {
+        let last = Snapshot { number: 1, bytes: 50, event_bytes: 1_000, position: Position::default() };
+        // Live octets, dead ones in the log, octets of events; whether it is due, and why.
+        let table = [
+            ((10_000, 0, 1_100), false, "as many events as a quarter segment"),
+            ((10_000, 0, 1_101), true, "more"),
+            ((100, 100, 1_000), false, "as much dead as a quarter segment"),
+            ((100, 101, 1_000), true, "more"),
+            ((10_000, 400, 1_000), false, "little beside what is live"),
+            ((10_000, 401, 1_000), true, "more"),
+        ];
+        for ((live_bytes, log_dead_bytes, event_bytes), expected, why) in table {
+            let survey = Survey { chosen: Vec::new(), live_bytes, log_dead_bytes, event_bytes };
+            assert_eq!(is_snapshot_due(&survey, Some(last), 400), expected, "{why}");
+        }
+        let survey = Survey { chosen: Vec::new(), live_bytes: 0, log_dead_bytes: 0, event_bytes: 1_151 };
+        let larger = Snapshot { bytes: 151, ..last };
+        assert!(!is_snapshot_due(&survey, Some(larger), 400), "the last one is larger than that");
+        assert!(is_snapshot_due(&survey, None, 400), "there is none");
+    }
+
+    #[test]
+    fn housework_is_due_after_many_batches_or_some_time_after_one_and_never_in_quiet() {
+        let (clock, hand) = Clock::simulated(1_700_000_000);
+        let workers = Workers::new("test", 1, 512 * 1024).unwrap();
+        let disk = Arc::new(SimDisk::counting());
+        smol::block_on(async {
+            let store = Store::open_on(disk, Options::default(), clock, workers, Budget::new(1 << 20)).unwrap();
+            let is_due = async |after: Duration| {
+                let later = async {
+                    yield_now().await;
+                    hand.advance(after);
+                    yield_now().await;
+                    yield_now().await;
+                };
+                let due = async {
+                    store.housework_due().await;
+                    true
+                };
+                due.or(async {
+                    later.await;
+                    false
+                })
+                .await
+            };
+            assert!(!is_due(DUE_AFTER * 100).await, "nothing was written");
+            store.domain_add("a.example.org").await.unwrap();
+            assert!(!is_due(DUE_AFTER / 2).await);
+            assert!(is_due(DUE_AFTER).await);
+            store.keep_house().await.unwrap();
+            assert!(!is_due(DUE_AFTER * 100).await, "nothing was written since");
+            for n in 0..DUE_BATCHES {
+                assert!(!is_due(Duration::ZERO).await, "{n}");
+                store.domain_add(&format!("{n}.example.org")).await.unwrap();
+            }
+            assert!(is_due(Duration::ZERO).await);
+        });
+    }
+}
