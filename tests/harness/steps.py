@@ -29,6 +29,8 @@ PACKAGES = {  # Debian package: the program by which one sees that it is there
     "neomutt": "neomutt",
     "strace": "strace",
     "git": "git",
+    "restic": "restic",
+    "e2fsprogs": "mkfs.ext4",
 }
 EXTRA_PACKAGES = ["libnet-ssleay-perl", "ca-certificates"]  # swaks' TLS; the roots curl and pip know
 PYTHON_PACKAGES = ["imapclient==3.0.1"]
@@ -112,7 +114,7 @@ class Run:
     def _wait(self, child, log, start, seconds_max, name):
         """Waits for a child, showing what Python steps say as it comes; ends its whole session when it is late."""
         shown, end = start, time.monotonic() + seconds_max
-        live = name in ("clients", "kill", "budgets", "readme", "fuzz")
+        live = name in ("clients", "kill", "disks", "budgets", "readme", "fuzz")
         while True:
             code = child.poll()
             if live:
@@ -281,6 +283,11 @@ def kill(run):
     _python_step(run, "kill", "clients.kill", 300)
 
 
+def disks(run):
+    """real small disks that fill up; a backup taken away by restic and restored"""
+    _python_step(run, "disks", "disks", 300)
+
+
 def budgets(run):
     """memory, idle cost, start and latency of the release binary against DESIGN's budgets"""
     _python_step(run, "budgets", "budgets", 420)
@@ -310,13 +317,14 @@ STEPS = {
     "release": release,
     "clients": clients,
     "kill": kill,
+    "disks": disks,
     "budgets": budgets,
     "fuzz": fuzz,
     "readme": readme,
 }
 
 # What runs after what, and beside what: compilers use one core at a time for long. Memory and time are measured alone.
-LANES = [[["programs"]], [["format", "clippy", "unit", "doc"], ["release", "clients", "kill", "readme"]], [["fuzz"]], [["budgets"]]]
+LANES = [[["programs"]], [["format", "clippy", "unit", "doc"], ["release", "clients", "kill", "disks", "readme"]], [["fuzz"]], [["budgets"]]]
 
 
 def main(names):

@@ -1,0 +1,1 @@
+"""The release binary on real small disks, and on damaged stores."""
