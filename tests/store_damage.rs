@@ -424,3 +424,119 @@ fn a_cut_at_any_operation_of_a_snapshot_or_of_salvage_loses_nothing() {
         }
     });
 }
+
+/// What a client knows of a message, and whether it should still be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Known {
+    flags: FlagNames,
+    body: u32,
+    date: Date,
+}
+
+/// Everything in a mailbox by UID, as far as it can be read.
+async fn known(store: &Store, mailbox: MailboxId) -> (std::collections::BTreeMap<u32, Known>, u64) {
+    let row = store.mailbox(mailbox).await.unwrap().unwrap();
+    let mut known = std::collections::BTreeMap::new();
+    let mut unreadable = 0;
+    let mut rest = store.uids(mailbox).await.unwrap().0;
+    while !rest.is_empty() {
+        let found = store.messages(mailbox, &rest, 500).await.unwrap();
+        rest.remove_range(UidRange { first: Uid(0), last: found.last().unwrap().0.uid });
+        for (entry, message) in found {
+            let system = Flags(entry.flags.0 & 31);
+            let keywords = row.keywords.iter().enumerate().filter(|(n, _)| entry.flags.has(Flags::keyword(*n)));
+            let keywords = keywords.map(|(_, name)| name.clone()).collect();
+            match body(store, message.blob).await {
+                Ok(octets) => {
+                    let body = crc32c::crc32c(&octets);
+                    let flags = FlagNames { system, keywords };
+                    known.insert(entry.uid.0, Known { flags, body, date: message.internal_date });
+                }
+                Err(Refusal::Damaged | Refusal::Unavailable) => unreadable += 1,
+                Err(refusal) => panic!("UID {}: {refusal:?}", entry.uid.0),
+            }
+        }
+    }
+    (known, unreadable)
+}
+
+#[test]
+fn ten_thousand_messages_with_random_damage_are_salvaged_but_for_what_was_hit() {
+    const MESSAGES: u32 = 10_000;
+    const HITS: u64 = 40;
+    let workers = workers();
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        let options = Options { segment_bytes: 2 << 20, ..Options::default() };
+        let store = open_with(&disk, &workers, options.clone()).unwrap();
+        let folders = [("INBOX", None), ("Trash", Some(SpecialUse::Trash))];
+        store.account_add("alice@example.org", b"her secrets".to_vec(), &folders).await.unwrap();
+        store.alias_add("team@example.org", &["alice@example.org".into()]).await.unwrap();
+        for start in (0..MESSAGES).step_by(200) {
+            let mut new = Vec::new();
+            for n in start..start + 200 {
+                let bytes = if n % 100 == 99 { 80_000 } else { 700 + n as usize % 900 };
+                let mut message = message(&store, &noise(u64::from(n), bytes)).await.unwrap();
+                message.internal_date = Date { unix_s: 1_600_000_000 + i64::from(n), zone_minutes: 60 };
+                new.push((message, FlagNames::default()));
+            }
+            store.append(INBOX, new).await.unwrap();
+            let here = UidSet::range(Uid(start + 1), Uid(start + 60));
+            store.flags(INBOX, here, FlagChange::Add, flags(Flags::SEEN, &["$Work"]), None).await.unwrap();
+            let gone = UidSet::range(Uid(start + 61), Uid(start + 70));
+            store.expunge(INBOX, gone, false).await.unwrap();
+            if start == 4_000 || start == 8_000 {
+                store.snapshot().await.unwrap();
+            }
+        }
+        let (before, none) = known(&store, INBOX).await;
+        let uid_validity = store.mailbox(INBOX).await.unwrap().unwrap().uid_validity;
+        let account = store.account("alice@example.org").await.unwrap();
+        let uid_next = uids(&store, INBOX).await.1;
+        assert_eq!((before.len() as u32, none), (MESSAGES - MESSAGES / 20, 0));
+        store.close();
+        drop(store);
+        for seed in 0..3u64 {
+            let disk = disk.revive();
+            let mut state = seed;
+            let mut roll = |sides: usize| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 33) as usize % sides
+            };
+            // A bit here and there in the log, the newest snapshot hit as well, and the index gone.
+            let log = names(&disk, "log");
+            for _ in 0..HITS {
+                let name = &log[roll(log.len())];
+                let length = disk.contents(name).unwrap().len();
+                flip(&disk, name, roll(length), 4);
+            }
+            let newest = names(&disk, "snapshots").pop().unwrap();
+            flip(&disk, &newest, 5_000 + (roll(1_000)), 1);
+            disk.remove("index.redb").unwrap();
+            let store = open_with(&disk, &workers, Options { salvage: true, ..options.clone() }).unwrap();
+            assert_eq!(store.account("alice@example.org").await.unwrap(), account);
+            let alias = store.alias("team@example.org").await.unwrap();
+            assert_eq!(alias, Some(vec!["alice@example.org".to_owned()]));
+            let inbox = store.mailbox(INBOX).await.unwrap().unwrap();
+            assert_eq!(inbox.uid_validity, uid_validity);
+            assert!(inbox.uid_next.0 > uid_next.0 + 900_000);
+            let (after, unreadable) = known(&store, INBOX).await;
+            let same = after.iter().filter(|(uid, known)| before.get(uid) == Some(known)).count();
+            let back: Vec<&u32> = after.keys().filter(|uid| !before.contains_key(uid)).collect();
+            let lost = before.len() - after.len().min(before.len());
+            let told = store.damage().1;
+            println!(
+                "seed {seed}: {same} of {} the same, {lost} lost, {unreadable} unreadable, {told} told",
+                before.len()
+            );
+            for (uid, known) in &after {
+                let Some(old) = before.get(uid) else { continue };
+                assert_eq!((old.body, old.date), (known.body, known.date), "seed {seed}: UID {uid}");
+            }
+            // A hit costs the body or the event that it hits, and an event here is an APPEND of 200.
+            assert!(back.len() <= 10, "seed {seed}: {} expunged ones came back", back.len());
+            assert!(same + 1_000 >= before.len(), "seed {seed}: {same} of {}", before.len());
+            assert!(unreadable <= HITS, "seed {seed}: {unreadable} bodies for {HITS} hits");
+        }
+    });
+}

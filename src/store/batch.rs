@@ -8,7 +8,10 @@
 //!    20  CRC before        u32     of the batch before, across segments
 //!    24  CRC-32C           u32     over the segment's seed, the header with this field zero, and the payload
 //!    28  salt              u32     the segment's once more: its header page may be lost
-//!    32  payload: records, each a tag; 1 = event (length, bytes), 2 = chunk (see `chunk`)
+//!    32  payload: records, each a tag; 2 = chunk (see `chunk`), 3 = event (CRC-32C over seed and bytes, length, bytes),
+//!        1 = event (length, bytes), in the first stores
+//!
+//! Events have checksums of their own, so that damage elsewhere in a batch takes no more than it hits.
 
 use super::bytes::{Decoder, Encoder};
 use super::chunk;
@@ -22,8 +25,9 @@ const HEADER_BYTES: usize = 32;
 /// A payload is never longer; a header that says so is not one.
 const PAYLOAD_BYTES_MAX: u32 = 256 * 1024 * 1024;
 
-const TAG_EVENT: u8 = 1;
+const TAG_EVENT_BARE: u8 = 1;
 const TAG_CHUNK: u8 = 2;
+const TAG_EVENT: u8 = 3;
 
 /// A batch in the making: the header's place is kept free.
 #[derive(Debug)]
@@ -79,6 +83,8 @@ impl Builder {
     pub(crate) fn event(&mut self, event: &[u8]) {
         let mut to = Encoder(std::mem::take(&mut self.bytes));
         to.0.push(TAG_EVENT);
+        // Its checksum comes when the batch's place is known.
+        to.0.extend_from_slice(&[0; 4]);
         to.bytes(event);
         self.bytes = to.0;
         self.events += 1;
@@ -105,6 +111,7 @@ impl Builder {
 }
 
 fn seal(mut bytes: Vec<u8>, (segment, salt): (u64, u32), sequence: u64, crc_before: u32) -> (Vec<u8>, u32) {
+    sum_events(&mut bytes, seed(segment, salt));
     let payload = u32::try_from(bytes.len().saturating_sub(HEADER_BYTES)).unwrap_or(u32::MAX);
     let mut header = Vec::with_capacity(HEADER_BYTES);
     header.extend_from_slice(&MAGIC.to_le_bytes());
@@ -121,6 +128,98 @@ fn seal(mut bytes: Vec<u8>, (segment, salt): (u64, u32), sequence: u64, crc_befo
     let padded = bytes.len().next_multiple_of(PAGE_BYTES as usize);
     bytes.resize(padded, 0);
     (bytes, crc)
+}
+
+/// Fills in the events' checksums.
+fn sum_events(bytes: &mut [u8], seed: u64) {
+    let mut sums = Vec::new();
+    let length = bytes.len();
+    let mut from = Decoder(bytes.get(HEADER_BYTES..).unwrap_or_default());
+    while let Some(record) = record(&mut from) {
+        if let Record::Event { bytes: event, summed: true } = record {
+            // The checksum stands before the length.
+            let end = length - from.0.len();
+            let mut head = Encoder::default();
+            head.varint(event.len() as u64);
+            sums.push((end - event.len() - head.0.len() - 4, event_sum(seed, event)));
+        }
+    }
+    for (at, sum) in sums {
+        if let Some(place) = bytes.get_mut(at..at + 4) {
+            place.copy_from_slice(&sum.to_le_bytes());
+        }
+    }
+}
+
+fn event_sum(seed: u64, event: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&seed.to_le_bytes()), event)
+}
+
+/// A record of a batch.
+enum Record<'a> {
+    Event { bytes: &'a [u8], summed: bool },
+    Chunk,
+}
+
+/// Takes a record; nothing when there is none, or it is out of shape.
+fn record<'a>(from: &mut Decoder<'a>) -> Option<Record<'a>> {
+    match *from.take(1)?.first()? {
+        TAG_EVENT_BARE => Some(Record::Event { bytes: from.bytes()?, summed: false }),
+        TAG_EVENT => {
+            from.take(4)?;
+            Some(Record::Event { bytes: from.bytes()?, summed: true })
+        }
+        TAG_CHUNK => {
+            let header = from.take(chunk::HEADER_BYTES)?.try_into().ok()?;
+            from.take(chunk::Header::parse(header).ok()?.stored_bytes)?;
+            Some(Record::Chunk)
+        }
+        _ => None,
+    }
+}
+
+/// Events that are whole in a stretch of a segment which holds no whole batch, in order, as a batch for each beginning of
+/// one that can still be seen; the first is taken to begin where the stretch does.
+pub(crate) fn events_in_ruins(stretch: &[u8], seed: u64, salt: u32, sequence: u64) -> Vec<(usize, Batch)> {
+    let mut ruins: Vec<(usize, Batch)> = Vec::new();
+    let mut start = 0;
+    let mut at = 0;
+    while let Some(rest) = stretch.get(at..).filter(|rest| !rest.is_empty()) {
+        let header = rest.first_chunk().and_then(parse).filter(|_| at.is_multiple_of(PAGE_BYTES as usize));
+        if header.is_some_and(|(_, _, _, _, own_salt)| own_salt == salt) {
+            start = at;
+            at += HEADER_BYTES;
+            continue;
+        }
+        let mut from = Decoder(rest);
+        let event = match rest.first() {
+            Some(&TAG_EVENT) => {
+                let sum = rest.get(1..5).and_then(|sum| sum.try_into().ok()).map(u32::from_le_bytes);
+                match record(&mut from) {
+                    Some(Record::Event { bytes, .. }) if sum == Some(event_sum(seed, bytes)) => Some(bytes),
+                    _ => None,
+                }
+            }
+            _ => None,
+        };
+        let Some(event) = event else {
+            at += 1;
+            continue;
+        };
+        at += rest.len() - from.0.len();
+        if ruins.last().is_none_or(|(begins, _)| *begins != start) {
+            let sequence = sequence + 1 + ruins.len() as u64;
+            let bytes = vec![0; HEADER_BYTES];
+            ruins.push((start, Batch { sequence, crc_before: 0, crc: 0, salt, padded_bytes: 0, bytes }));
+        }
+        if let Some((_, batch)) = ruins.last_mut() {
+            let mut to = Encoder(std::mem::take(&mut batch.bytes));
+            to.0.push(TAG_EVENT_BARE);
+            to.bytes(event);
+            batch.bytes = to.0;
+        }
+    }
+    ruins
 }
 
 /// Over a header with a zero CRC field and its payload.
@@ -168,13 +267,8 @@ impl Batch {
         let mut events = Vec::new();
         let mut from = Decoder(self.bytes.get(HEADER_BYTES..)?);
         while !from.is_empty() {
-            match *from.take(1)?.first()? {
-                TAG_EVENT => events.push(from.bytes()?),
-                TAG_CHUNK => {
-                    let header = from.take(chunk::HEADER_BYTES)?.try_into().ok()?;
-                    from.take(chunk::Header::parse(header).ok()?.stored_bytes)?;
-                }
-                _ => return None,
+            if let Record::Event { bytes, .. } = record(&mut from)? {
+                events.push(bytes);
             }
         }
         Some(events)

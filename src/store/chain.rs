@@ -2,10 +2,10 @@
 //! and told: a bad batch with a whole later one behind it was acknowledged, because the later one was written only after it
 //! had been synced; a bad batch with nothing behind it is the torn end of the log.
 
-use super::batch::Batch;
+use super::batch::{Batch, events_in_ruins};
 use super::disk::{Disk, DiskFile};
 use super::recover::RecoverError;
-use super::segment::{Header, Kind, PAGE_BYTES, Position, file_name};
+use super::segment::{Header, Kind, PAGE_BYTES, Position, file_name, seed};
 use std::io;
 use std::sync::Arc;
 
@@ -166,6 +166,7 @@ pub(crate) fn walk(
             }
             if at != offset {
                 damage.note(format!("segment {number} has a bad batch at {offset} and a whole one at {at}"));
+                ruins(&file, (number, salt), (offset, at), (&mut last, batch.sequence), each)?;
             }
             if batch.sequence != last.sequence + 1 {
                 let (first, to) = (last.sequence + 1, batch.sequence - 1);
@@ -179,9 +180,38 @@ pub(crate) fn walk(
         }
         if let Some(told) = told_end.filter(|told| offset < *told) {
             damage.note(format!("segment {number} has no whole batch between {offset} and {told}"));
+            ruins(&file, (number, salt), (offset, limit), (&mut last, u64::MAX), each)?;
         }
     }
     Ok(damage)
+}
+
+/// Has what is left of damaged batches in a stretch of a segment; sequences stay below `before`.
+fn ruins(
+    file: &Arc<dyn DiskFile>,
+    (number, salt): (u64, u32),
+    (from, to): (u64, u64),
+    (last, before): (&mut Position, u64),
+    each: &mut dyn FnMut(Batch, Position, bool) -> Result<(), RecoverError>,
+) -> Result<(), RecoverError> {
+    let mut stretch = vec![0; usize::try_from(to.saturating_sub(from)).unwrap_or(0)];
+    // Page by page, since some of them may not be readable at all.
+    for (n, page) in (0..).zip(stretch.chunks_mut(PAGE_BYTES as usize)) {
+        if file.read_at(from + n * PAGE_BYTES, page).is_err() {
+            page.fill(0);
+        }
+    }
+    for (begins, mut batch) in events_in_ruins(&stretch, seed(number, salt), salt, last.sequence) {
+        if batch.sequence >= before {
+            // More beginnings than batches can have been: the rest belongs to the last of them.
+            batch.sequence = before - 1;
+        }
+        let begins = from + begins as u64;
+        // Where it ended is not known; it lies where it begins.
+        *last = Position { segment: number, end: begins, sequence: batch.sequence, crc: 0 };
+        each(batch, *last, true)?;
+    }
+    Ok(())
 }
 
 /// The first whole batch in the range with a sequence above `sequence`, and where it begins.
