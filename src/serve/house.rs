@@ -9,6 +9,7 @@ const PIECES_MAX: usize = 64;
 
 pub(super) async fn keep(server: Arc<Server>) {
     let store = &server.world.store;
+    store.lay_ballast().await;
     loop {
         store.housework_due().await;
         for _ in 0..PIECES_MAX {

@@ -30,6 +30,11 @@ impl Shared {
             && (keep_free_bytes == 0 || self.disk.free_bytes().map_or(true, |free_bytes| free_bytes >= keep_free_bytes))
     }
 
+    /// Whether it was given up and is not back yet.
+    pub(crate) fn is_ballast_spent(&self) -> bool {
+        self.ballast.spent.load(Ordering::Acquire)
+    }
+
     /// Gives the ballast up because a write found no room; says whether there was any.
     pub(crate) fn spend_ballast(&self) -> bool {
         self.ballast.spent.store(true, Ordering::Release);

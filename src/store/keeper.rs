@@ -14,6 +14,10 @@ use std::time::Duration;
 const DUE_BATCHES: u64 = 256;
 /// or so long after the first of fewer. While nothing is written nothing becomes due, and no timer runs.
 const DUE_AFTER: Duration = Duration::from_secs(600);
+/// While the disk is full, it is time soon after a batch,
+const FULL_PAUSE: Duration = Duration::from_secs(2);
+/// and without one so often.
+const FULL_LOOK: Duration = Duration::from_secs(60);
 /// Less than a segment divided by this is not worth a snapshot.
 const SNAPSHOT_PART: u64 = 4;
 /// The log since the last snapshot may be dead to so much of what is live, in percent. Two snapshots are kept, so that twice
@@ -99,13 +103,22 @@ fn is_snapshot_due(survey: &Survey, last: Option<Snapshot>, segment_bytes: u64) 
     let worth = bytes.max(segment_bytes / SNAPSHOT_PART);
     let events = survey.event_bytes.saturating_sub(event_bytes);
     let much = survey.live_bytes.saturating_mul(LOG_DEAD_PERCENT_MAX) / 100;
-    events > worth || survey.log_dead_bytes > worth.max(much)
+    let much = if survey.is_full { 0 } else { much };
+    // Of two snapshots the older one holds the log behind it: on a full disk a second one follows at once.
+    let held = survey.is_full && survey.held_dead_bytes > worth;
+    events > worth || survey.log_dead_bytes > worth.max(much) || held
 }
 
 impl Store {
     /// Returns when it is time for [`Store::keep_house`] again.
     pub async fn housework_due(&self) {
         let looked = self.shared.keeper.looked.load(Ordering::Acquire);
+        if !self.shared.has_room() {
+            // What is deleted makes room at once; somebody else may make some too.
+            smol::future::or(self.batches_reached(looked + 1), self.shared.clock.sleep(FULL_LOOK)).await;
+            self.shared.clock.sleep(FULL_PAUSE).await;
+            return;
+        }
         self.batches_reached(looked + 1).await;
         smol::future::or(self.batches_reached(looked + DUE_BATCHES), self.shared.clock.sleep(DUE_AFTER)).await;
     }
@@ -130,6 +143,12 @@ impl Store {
             return Ok(Kept::Nothing);
         };
         shared.keeper.looked.store(shared.batches.load(Ordering::Acquire), Ordering::Release);
+        let of = shared.clone();
+        if shared.is_ballast_spent()
+            && let Some(Err(error)) = shared.keeper()?.run(move || of.lay_ballast()).await
+        {
+            log::warn!("ballast: {error}");
+        }
         let survey = reclaim::survey(shared).await?;
         if is_snapshot_due(&survey, shared.newest_snapshot(), shared.segment_bytes) {
             let of = shared.clone();
@@ -162,13 +181,24 @@ mod tests {
             ((10_000, 401, 1_000), true, "more"),
         ];
         for ((live_bytes, log_dead_bytes, event_bytes), expected, why) in table {
-            let survey = Survey { chosen: Vec::new(), live_bytes, log_dead_bytes, event_bytes };
+            let survey = survey_of(live_bytes, log_dead_bytes, event_bytes);
             assert_eq!(is_snapshot_due(&survey, Some(last), 400), expected, "{why}");
         }
-        let survey = Survey { chosen: Vec::new(), live_bytes: 0, log_dead_bytes: 0, event_bytes: 1_151 };
+        let survey = survey_of(0, 0, 1_151);
         let larger = Snapshot { bytes: 151, ..last };
         assert!(!is_snapshot_due(&survey, Some(larger), 400), "the last one is larger than that");
         assert!(is_snapshot_due(&survey, None, 400), "there is none");
+        let full = Survey { held_dead_bytes: 101, is_full: true, ..survey_of(10_000, 101, 1_000) };
+        assert!(is_snapshot_due(&full, Some(last), 400), "every dead octet counts");
+        let full = Survey { held_dead_bytes: 101, is_full: true, ..survey_of(10_000, 0, 1_000) };
+        assert!(is_snapshot_due(&full, Some(last), 400), "what the older one holds");
+        let full = Survey { is_full: true, ..survey_of(10_000, 100, 1_000) };
+        assert!(!is_snapshot_due(&full, Some(last), 400), "nothing to gain");
+    }
+
+    fn survey_of(live_bytes: u64, log_dead_bytes: u64, event_bytes: u64) -> Survey {
+        let (chosen, held_dead_bytes, is_full) = (Vec::new(), 0, false);
+        Survey { chosen, live_bytes, log_dead_bytes, held_dead_bytes, event_bytes, is_full }
     }
 
     #[test]

@@ -61,8 +61,12 @@ pub(crate) struct Survey {
     pub(crate) live_bytes: u64,
     /// Dead octets of the commit segments from the newest snapshot on, which the next but one gives free.
     pub(crate) log_dead_bytes: u64,
+    /// Dead octets of the commit segments before it, which only another one gives free.
+    pub(crate) held_dead_bytes: u64,
     /// Octets of all events ever.
     pub(crate) event_bytes: u64,
+    /// The disk has no room for new messages: every dead octet counts.
+    pub(crate) is_full: bool,
 }
 
 /// Looks at every segment.
@@ -103,14 +107,19 @@ pub(crate) async fn survey(shared: &Arc<Shared>) -> Result<Survey, Refusal> {
         }
         Kind::Commit | Kind::Body | Kind::Snapshot => 0,
     };
+    let is_held = |segment: &&Sealed| segment.kind == Kind::Commit && segment.number < newest.segment;
+    let is_full = !shared.has_room();
+    let live_bytes = segments.values().map(|(live, _)| live).sum();
     let totals = Totals {
-        live_bytes: segments.values().map(|(live, _)| live).sum(),
+        live_bytes,
         stuck_bytes: stuck.iter().map(Sealed::dead_bytes).sum(),
         spare_bytes: shared.segment_bytes / SPARE_PART,
     };
     Ok(Survey {
-        chosen: choose(&sealed, totals),
-        live_bytes: totals.live_bytes,
+        chosen: choose(&sealed, if is_full { Totals::default() } else { totals }),
+        live_bytes,
+        held_dead_bytes: stuck.iter().filter(is_held).map(Sealed::dead_bytes).sum(),
+        is_full,
         log_dead_bytes: sealed.iter().chain(&stuck).map(log_dead).sum(),
         event_bytes: state.event_bytes,
     })
