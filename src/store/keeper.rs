@@ -153,7 +153,11 @@ impl Store {
         if is_snapshot_due(&survey, shared.newest_snapshot(), shared.segment_bytes) {
             let of = shared.clone();
             let written = shared.keeper()?.run(move || of.take_snapshot(&mut || of.pause())).await;
-            return written.unwrap_or(Err(Refusal::Unavailable)).map(Kept::Snapshot);
+            match written.unwrap_or(Err(Refusal::Unavailable)) {
+                // What is dead can go all the same.
+                Err(Refusal::DiskFull) => {}
+                written => return written.map(Kept::Snapshot),
+            }
         }
         Ok(reclaim::pass(shared, survey).await?.map_or(Kept::Nothing, Kept::Reclaimed))
     }

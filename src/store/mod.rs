@@ -41,6 +41,7 @@ mod spans;
 mod stats;
 mod steps;
 mod types;
+pub mod verify;
 mod watch;
 mod writer;
 
@@ -183,9 +184,13 @@ impl Shared {
     /// Commit segments below this number are needed by no replay, whatever is lost, once the index has durably seen them:
     /// they lie before the older of the two newest snapshots. 0 while there are not two.
     pub(crate) fn event_floor(&self) -> u64 {
+        self.older_snapshot().map_or(0, |older| older.position.segment)
+    }
+
+    /// The older of the two newest snapshots.
+    fn older_snapshot(&self) -> Option<Snapshot> {
         let snapshots = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
-        let older = snapshots.len().checked_sub(SNAPSHOTS_KEPT).and_then(|at| snapshots.get(at));
-        older.map_or(0, |older| older.position.segment)
+        snapshots.len().checked_sub(SNAPSHOTS_KEPT).and_then(|at| snapshots.get(at)).copied()
     }
 
     /// The newest snapshot.

@@ -125,7 +125,12 @@ pub(crate) fn mailbox(rx: &mut impl Read, id: MailboxId) -> Result<Option<Mailbo
     let Some(row) = rx.get(T::Mailboxes, &key_u32(id.0))? else {
         return Ok(None);
     };
-    decode(T::Mailboxes, &row, |from| {
+    decode_mailbox(id, &row).map(Some)
+}
+
+/// Reads a mailbox's row.
+pub(crate) fn decode_mailbox(id: MailboxId, row: &[u8]) -> Result<Mailbox, IndexError> {
+    decode(T::Mailboxes, row, |from| {
         Some(Mailbox {
             id,
             account: from.get()?,
@@ -142,7 +147,6 @@ pub(crate) fn mailbox(rx: &mut impl Read, id: MailboxId) -> Result<Option<Mailbo
             keywords: get_list(from)?,
         })
     })
-    .map(Some)
 }
 
 /// Writes a mailbox's row.

@@ -28,20 +28,25 @@ pub(crate) struct Cursor {
     extents: usize,
 }
 
-/// Calls `each` for at most [`ROWS_MAX`] rows of bodies from `from` on, with the number of the extent in its row, until it
-/// answers false; says where to go on, unless that was all.
-fn extents_from(
+/// Calls `each` for the parts of bodies in at most [`ROWS_MAX`] rows from `from` on until it answers false; says where to go
+/// on, unless that was all. Damaged rows are passed over when that is asked for.
+pub(crate) fn extents_from(
     rx: &mut Rx,
     from: Cursor,
+    past_damaged: bool,
     each: &mut dyn FnMut(BlobId, Extent) -> bool,
 ) -> Result<Option<Cursor>, IndexError> {
     let mut next = None;
     let mut rows = 0;
     let first = T::Blobs.tree_key(&key_blob(from.blob, from.part));
     rx.walk(&first, &mut |_, row| {
-        // A row that cannot be read may name any segment: nothing is deleted then.
-        let (table, key, value) = row.ok_or(IndexError::Damaged(T::Blobs))?;
         rows += 1;
+        let (table, key, value) = match row {
+            Some(row) => row,
+            None if past_damaged => return Ok(true),
+            // It may name any segment: nothing is deleted then.
+            None => return Err(IndexError::Damaged(T::Blobs)),
+        };
         if table != T::Blobs {
             return Ok(true);
         }
@@ -76,7 +81,7 @@ pub(crate) type Found = (Vec<(BlobId, Extent)>, Option<Cursor>);
 pub(crate) fn find(rx: &mut Rx, segments: &BTreeSet<u64>, from: Cursor) -> Result<Found, IndexError> {
     let mut found = Vec::new();
     let mut bytes = 0u64;
-    let next = extents_from(rx, from, &mut |blob, extent| {
+    let next = extents_from(rx, from, false, &mut |blob, extent| {
         if !segments.contains(&extent.segment) {
             return true;
         }
@@ -96,7 +101,7 @@ pub(crate) fn spare_named(
     segments: &mut BTreeSet<u64>,
     from: Cursor,
 ) -> Result<Option<Cursor>, IndexError> {
-    extents_from(rx, from, &mut |_, extent| {
+    extents_from(rx, from, false, &mut |_, extent| {
         segments.remove(&extent.segment);
         true
     })
