@@ -26,8 +26,13 @@ impl Shared {
     /// Whether the disk has room for what is new; a disk that does not tell has.
     pub(crate) fn has_room(&self) -> bool {
         let keep_free_bytes = self.ballast.keep_free_bytes.load(Ordering::Relaxed);
-        !self.ballast.spent.load(Ordering::Acquire)
-            && (keep_free_bytes == 0 || self.disk.free_bytes().map_or(true, |free_bytes| free_bytes >= keep_free_bytes))
+        let has_room = !self.ballast.spent.load(Ordering::Acquire)
+            && (keep_free_bytes == 0
+                || self.disk.free_bytes().map_or(true, |free_bytes| free_bytes >= keep_free_bytes));
+        if !has_room {
+            self.keeper.is_full();
+        }
+        has_room
     }
 
     /// Whether it was given up and is not back yet.

@@ -49,6 +49,8 @@ pub(crate) struct Keeper {
     /// So many batches wake who waits.
     wake_at: AtomicU64,
     wake: Event,
+    /// Somebody was refused because the disk has no room.
+    full: Event,
 }
 
 impl Default for Keeper {
@@ -58,11 +60,17 @@ impl Default for Keeper {
             looked: AtomicU64::new(0),
             wake_at: AtomicU64::new(u64::MAX),
             wake: Event::new(),
+            full: Event::new(),
         }
     }
 }
 
 impl Keeper {
+    /// There is no room for what is new.
+    pub(crate) fn is_full(&self) {
+        self.full.notify(usize::MAX);
+    }
+
     /// So many batches have been committed.
     pub(crate) fn committed(&self, batches: u64) {
         if batches >= self.wake_at.load(Ordering::Acquire) {
@@ -119,8 +127,12 @@ impl Store {
             self.shared.clock.sleep(FULL_PAUSE).await;
             return;
         }
-        self.batches_reached(looked + 1).await;
-        smol::future::or(self.batches_reached(looked + DUE_BATCHES), self.shared.clock.sleep(DUE_AFTER)).await;
+        let full = self.shared.keeper.full.listen();
+        let due = async {
+            self.batches_reached(looked + 1).await;
+            smol::future::or(self.batches_reached(looked + DUE_BATCHES), self.shared.clock.sleep(DUE_AFTER)).await;
+        };
+        smol::future::or(due, full).await;
     }
 
     async fn batches_reached(&self, batches: u64) {
