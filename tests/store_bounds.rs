@@ -98,6 +98,54 @@ fn what_was_expunged_here_and_there_is_told_in_answers_of_bounded_length() {
 }
 
 #[test]
+fn old_expunges_are_forgotten_and_whoever_asks_about_them_is_told_all_that_is_not_there() {
+    let (disk, workers) = (SimDisk::counting(), workers());
+    smol::block_on(async {
+        let store = open(&disk, &workers).unwrap();
+        let (_, inbox) = with_thousand(&store).await;
+        let (all, start) = store.uids(inbox).await.unwrap();
+        let last = store.copy(inbox, all, inbox).await.unwrap().to.last().unwrap();
+        // The mailbox as of each expunge.
+        let mut known = vec![store.uids(inbox).await.unwrap()];
+        for n in 0..1_300u32 {
+            let uid = Uid(1 + n * 7 % last.0);
+            if store.expunge(inbox, UidSet::one(uid), false).await.unwrap().uids.is_empty() {
+                continue;
+            }
+            known.push(store.uids(inbox).await.unwrap());
+        }
+        assert!(known.len() > 1_200);
+        let mailbox = store.mailbox(inbox).await.unwrap().unwrap();
+        assert!((750..=1_000).contains(&mailbox.expunges_known), "{mailbox:?}");
+        let forgotten = mailbox.expunges_forgotten;
+        assert!(forgotten > start, "{mailbox:?}");
+        let (now, _) = known.last().unwrap().clone();
+        for (before, since) in known.iter().step_by(40) {
+            let (mut left, mut from, mut told, mut answers) = (before.clone(), *since, 0, 0);
+            loop {
+                let step = store.changes(inbox, from, 100).await.unwrap();
+                step.expunged.ranges().iter().for_each(|range| left.remove_range(*range));
+                told += step.expunged.len();
+                (from, answers) = (step.upto, answers + 1);
+                if !step.more {
+                    break;
+                }
+            }
+            assert_eq!(left, now, "since {since:?}");
+            if *since >= forgotten {
+                assert_eq!(told, before.len() - now.len(), "since {since:?}");
+            }
+            assert!(answers < 30, "{answers}");
+        }
+        // The index made anew from the log forgets the same.
+        let (before, lost) = (store.digest().await.unwrap(), disk.revive());
+        drop(store);
+        lost.put("index.redb", b"");
+        assert_eq!(open(&lost, &workers).unwrap().digest().await.unwrap(), before);
+    });
+}
+
+#[test]
 fn bulk_work_of_many_is_not_done_in_one_batch_that_all_others_wait_for() {
     let (disk, workers) = (SimDisk::counting(), workers());
     smol::block_on(async {
@@ -306,5 +354,51 @@ fn deleted_mailboxes_are_emptied_while_requests_never_end() {
         for task in asked {
             task.await;
         }
+    });
+}
+
+#[test]
+fn a_set_of_many_ranges_is_answered_whole_however_few_of_them_hold_a_message() {
+    let (disk, workers) = (SimDisk::counting(), workers());
+    smol::block_on(async {
+        let store = open(&disk, &workers).unwrap();
+        let (_, inbox) = with_thousand(&store).await;
+        let all: Vec<Uid> = store.uids(inbox).await.unwrap().0.iter().collect();
+        let last = all.last().unwrap().0;
+        // Every second UID, then thousands of ranges without a message, then nothing.
+        let mut uids: UidSet = (1..=last).step_by(2).map(Uid).collect();
+        let expected: Vec<Uid> = uids.iter().collect();
+        (0..5_000).for_each(|n| uids.insert(Uid(last + 2 + n * 2)));
+        let sparse: UidSet =
+            uids.ranges().iter().map(|range| range.first).filter(|uid| uid.0 == 1 || uid.0 > last).collect();
+        for max in [1, 300, 10_000] {
+            let (mut rest, mut found) = (uids.clone(), Vec::new());
+            loop {
+                let entries = store.entries(inbox, &rest, max).await.unwrap();
+                let Some(last) = entries.last().map(|entry| entry.uid) else { break };
+                let sizes = store.sizes(inbox, &rest, max).await.unwrap();
+                assert_eq!(
+                    sizes.iter().map(|(uid, _)| *uid).collect::<Vec<_>>(),
+                    entries.iter().map(|e| e.uid).collect::<Vec<_>>()
+                );
+                let messages = store.messages(inbox, &rest, max).await.unwrap();
+                assert!(
+                    messages.iter().zip(&entries).all(|((entry, _), other)| entry == other) && !messages.is_empty()
+                );
+                assert!(entries.len() <= max);
+                found.extend(entries.iter().map(|entry| entry.uid));
+                rest.remove_range(UidRange { first: Uid(0), last });
+                if max == 1 {
+                    break;
+                }
+            }
+            assert_eq!(found, expected[..found.len()]);
+            assert!(max == 1 || found.len() == expected.len());
+            let step = store.message_step(inbox, &sparse, max, true).await.unwrap();
+            assert_eq!((step.found.len(), step.last), (1, Some(Uid(1))));
+        }
+        let mut behind = sparse;
+        behind.remove_range(UidRange { first: Uid(0), last: Uid(1) });
+        assert_eq!(store.message_step(inbox, &behind, 10, true).await.unwrap().last, None);
     });
 }

@@ -234,6 +234,8 @@ mod tests {
             recent_from: Uid(1),
             special_use: None,
             keywords: Vec::new(),
+            expunges_known: 0,
+            expunges_forgotten: ModSeq(0),
         }
     }
 }

@@ -11,6 +11,10 @@ use std::collections::BTreeMap;
 
 /// Rows that one `Purged` event removes at the most.
 const PURGE_ROWS_MAX: usize = 1_000;
+/// A mailbox knows so many expunges one by one at the most; who asks about older ones is told all that is not there.
+const EXPUNGES_MAX: u32 = 1_000;
+/// The oldest are forgotten so many at a time, since they lie far from what else an expunge changes.
+const EXPUNGES_FORGOTTEN: usize = 250;
 /// Rows that `Raised` holds in memory at a time.
 const RAISE_ROWS: usize = 1_000;
 
@@ -195,6 +199,8 @@ fn mailboxes_created(tx: &mut Tx<'_>, account: AccountId, mailboxes: &[NewMailbo
             recent_from: Uid(1),
             special_use: new.special_use,
             keywords: Vec::new(),
+            expunges_known: 0,
+            expunges_forgotten: ModSeq(0),
         };
         rows::put_mailbox(tx, &row)?;
     }
@@ -483,8 +489,28 @@ fn expunged(tx: &mut Tx<'_>, id: MailboxId, uids: &UidSet, modseq: ModSeq, news:
     }
     mailbox.highest_modseq = mailbox.highest_modseq.max(modseq);
     tx.put(T::Expunged, &key_modseq(id, modseq), one(&gone))?;
+    mailbox.expunges_known = mailbox.expunges_known.saturating_add(1);
+    if mailbox.expunges_known > EXPUNGES_MAX {
+        forget_expunges(tx, &mut mailbox)?;
+    }
     rows::put_mailbox(tx, &mailbox)?;
     news.mailboxes.insert(id, mailbox.highest_modseq);
+    Ok(())
+}
+
+/// Forgets the oldest expunges of a mailbox, whose row the caller writes.
+fn forget_expunges(tx: &mut Tx<'_>, mailbox: &mut Mailbox) -> Result<(), IndexError> {
+    let mut oldest = Vec::new();
+    let (from, to) = (key_modseq(mailbox.id, ModSeq(0)), key_modseq(mailbox.id, ModSeq(u64::MAX)));
+    tx.scan(T::Expunged, &from, &to, true, &mut |key, _| {
+        oldest.push(super::keys::modseq_of_key(key).ok_or(IndexError::Damaged(T::Expunged))?);
+        Ok(oldest.len() < EXPUNGES_FORGOTTEN)
+    })?;
+    for modseq in oldest {
+        tx.remove(T::Expunged, &key_modseq(mailbox.id, modseq))?;
+        mailbox.expunges_known = mailbox.expunges_known.saturating_sub(1);
+        mailbox.expunges_forgotten = mailbox.expunges_forgotten.max(modseq);
+    }
     Ok(())
 }
 

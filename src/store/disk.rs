@@ -99,7 +99,17 @@ impl RealDisk {
         let mut builder = DirBuilder::new();
         builder.recursive(true).mode(0o700);
         for folder in ["log", "snapshots"] {
-            builder.create(root.join(folder))?;
+            let folder = root.join(folder);
+            if !folder.is_dir() {
+                builder.create(folder)?;
+                // Their names, and that of the root, are as durable as what will be written into them.
+                File::open(root)?.sync_all()?;
+                let above = root.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                if let Err(error) = File::open(above).and_then(|above| above.sync_all()) {
+                    // Above a service's own folder it may not look.
+                    log::debug!("syncing {}: {error}", above.display());
+                }
+            }
         }
         Ok(Self { root: root.to_owned() })
     }

@@ -15,6 +15,9 @@ use std::sync::PoisonError;
 /// A message touched by bulk work weighs as much in a batch as so many octets of a delivery: four steps fill one.
 pub(crate) const MESSAGE_WEIGHT_BYTES: usize = 256;
 
+/// Ranges of a UID set that one step of reading takes along: a set of many is not copied whole at every step.
+pub(crate) const RANGES_STEP: usize = 1_000;
+
 impl Shared {
     /// Has something decided that weighs so much in its batch; answers when it is durable.
     pub(crate) async fn decide<O: Send + 'static>(
@@ -285,10 +288,8 @@ impl Store {
         flags: FlagNames,
         unchanged_since: Option<ModSeq>,
     ) -> Result<FlagsChanged, Refusal> {
-        self.ask_about(step_of(&uids), move |step| {
-            messages::flags(step, mailbox, &uids, change, flags, unchanged_since)
-        })
-        .await
+        self.ask_about(step_of(&uids), move |step| messages::flags(step, mailbox, uids, change, flags, unchanged_since))
+            .await
     }
 
     /// Copies messages into another mailbox (or the same), flags kept, all or none; copies no bytes.
@@ -303,12 +304,12 @@ impl Store {
         uids: UidSet,
         to: MailboxId,
     ) -> Result<(Copied, Expunged), Refusal> {
-        self.ask_about(step_of(&uids), move |step| messages::move_messages(step, from, &uids, to)).await
+        self.ask_about(step_of(&uids), move |step| messages::move_messages(step, from, uids, to)).await
     }
 
     /// Takes out a first step of `uids`, only those with \Deleted if `only_deleted`; call again with the rest.
     pub async fn expunge(&self, mailbox: MailboxId, uids: UidSet, only_deleted: bool) -> Result<Expunged, Refusal> {
-        self.ask_about(step_of(&uids), move |step| messages::expunge(step, mailbox, &uids, only_deleted)).await
+        self.ask_about(step_of(&uids), move |step| messages::expunge(step, mailbox, uids, only_deleted)).await
     }
 
     /// The UIDs in a mailbox as ranges, and the modification sequence they are of: one row per range, so flat in the
@@ -329,8 +330,15 @@ impl Store {
 
     /// The small rows of those `uids` that exist, ascending, at most `max`; go on after the last one.
     pub async fn entries(&self, mailbox: MailboxId, uids: &UidSet, max: usize) -> Result<Vec<Entry>, Refusal> {
-        let uids = uids.clone();
-        self.shared.query(move |rx| Ok(query::entries(rx, mailbox, &uids, max)?)).await
+        let (mut found, max) = (Vec::new(), max.min(query::ROWS_MAX));
+        for piece in uids.pieces(RANGES_STEP) {
+            let left = max.saturating_sub(found.len());
+            found.extend(self.shared.query(move |rx| Ok(query::entries(rx, mailbox, &piece, left)?)).await?);
+            if found.len() >= max {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     /// As [`Store::entries`], each with its message; stops early when summaries sum up to 64 KiB.
@@ -340,8 +348,16 @@ impl Store {
         uids: &UidSet,
         max: usize,
     ) -> Result<Vec<(Entry, Message)>, Refusal> {
-        let uids = uids.clone();
-        self.shared.query(move |rx| Ok(query::messages(rx, mailbox, &uids, max)?)).await
+        let (mut found, max) = (Vec::new(), max.min(query::ROWS_MAX));
+        for piece in uids.pieces(RANGES_STEP) {
+            let left = max.saturating_sub(found.len());
+            found.extend(self.shared.query(move |rx| Ok(query::messages(rx, mailbox, &piece, left)?)).await?);
+            let bytes: usize = found.iter().map(|(_, message)| message.summary.len()).sum();
+            if found.len() >= max || bytes >= query::SUMMARY_BYTES_MAX {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     /// What happened after `since`, in order, at most `max` entries.

@@ -479,8 +479,15 @@ impl Store {
 
     /// The sizes in octets of those `uids` that exist, ascending, at most `max`; go on after the last one.
     pub async fn sizes(&self, mailbox: MailboxId, uids: &UidSet, max: usize) -> Result<Vec<(Uid, u64)>, Refusal> {
-        let uids = uids.clone();
-        self.shared.query(move |rx| Ok(query::sizes(rx, mailbox, &uids, max)?)).await
+        let (mut found, max) = (Vec::new(), max.min(query::ROWS_MAX));
+        for piece in uids.pieces(handle::RANGES_STEP) {
+            let left = max.saturating_sub(found.len());
+            found.extend(self.shared.query(move |rx| Ok(query::sizes(rx, mailbox, &piece, left)?)).await?);
+            if found.len() >= max {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     /// Figures about the store.

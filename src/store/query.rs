@@ -12,7 +12,7 @@ use std::sync::Arc;
 /// Summaries in one answer.
 pub(crate) const SUMMARY_BYTES_MAX: usize = 64 * 1024;
 /// Messages in one answer, whatever was asked.
-const ROWS_MAX: usize = 10_000;
+pub(crate) const ROWS_MAX: usize = 10_000;
 
 /// Why a step did not give an answer.
 #[derive(Debug)]
@@ -321,8 +321,15 @@ pub(crate) fn changes(rx: &mut impl Read, mailbox: &Mailbox, since: ModSeq, max:
         changes.more = true;
         changes.upto = uids.last().map_or(since, |(modseq, _)| *modseq);
     }
+    // What went up to there is not known one by one any more: whatever is not there is told, once, with the step that gets
+    // beyond it.
+    let forgotten = mailbox.expunges_forgotten;
+    if since < forgotten && forgotten <= changes.upto {
+        changes.expunged = runs::all(rx, T::Uids, id)?.missing_below(mailbox.uid_next);
+    }
+    let known = if since < forgotten { key_modseq(id, ModSeq(u64::MAX)) } else { from };
     let mut gone = 0;
-    rx.scan(T::Expunged, &from, &key_modseq(id, changes.upto), true, &mut |key, row| {
+    rx.scan(T::Expunged, &known, &key_modseq(id, changes.upto), true, &mut |key, row| {
         let modseq = modseq_of_key(key).ok_or(IndexError::Damaged(T::Expunged))?;
         if gone >= max {
             changes.more = true;

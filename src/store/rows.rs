@@ -145,6 +145,9 @@ pub(crate) fn decode_mailbox(id: MailboxId, row: &[u8]) -> Result<Mailbox, Index
             recent_from: from.get()?,
             special_use: from.get()?,
             keywords: get_list(from)?,
+            // Older rows end here.
+            expunges_known: if from.is_empty() { 0 } else { from.get()? },
+            expunges_forgotten: if from.is_empty() { ModSeq(0) } else { from.get()? },
         })
     })
 }
@@ -156,6 +159,7 @@ pub(crate) fn put_mailbox(tx: &mut Tx<'_>, mailbox: &Mailbox) -> Result<(), Inde
         to.put(&mailbox.highest_modseq).put(&mailbox.exists).put(&mailbox.unseen).put(&mailbox.deleted);
         to.put(&mailbox.size).put(&mailbox.recent_from).put(&mailbox.special_use);
         put_list(to, &mailbox.keywords);
+        to.put(&mailbox.expunges_known).put(&mailbox.expunges_forgotten);
     });
     tx.put(T::Mailboxes, &key_u32(mailbox.id.0), row)
 }

@@ -2,6 +2,7 @@
 //! many bodies. One job on a worker each, bounded by what its caller asks for.
 
 use super::chunk::{self, Header};
+use super::handle::RANGES_STEP;
 use super::index::{IndexError, Rx};
 use super::keys::{T, key_uid, uid_of_key};
 use super::query::SUMMARY_BYTES_MAX;
@@ -26,7 +27,7 @@ pub struct MessageStep {
 }
 
 impl Store {
-    /// The rows of those `uids` that exist, at most `max`, each with its message if `with_messages`; stops early when
+    /// The rows of the first of those `uids` that exist, at most `max`, each with its message if `with_messages`; stops early when
     /// summaries sum up to 64 KiB. Damaged ones are logged and told apart.
     pub async fn message_step(
         &self,
@@ -35,17 +36,22 @@ impl Store {
         max: usize,
         with_messages: bool,
     ) -> Result<MessageStep, Refusal> {
-        let uids = uids.clone();
-        let first = AtomicBool::new(true);
-        let step = move |rx: &mut Rx| {
-            let step = message_step(rx, mailbox, &uids, max, with_messages)?;
-            // The first time the index is made anew; what is damaged then, too, is passed over.
-            if !step.damaged.is_empty() && first.swap(false, Ordering::AcqRel) {
-                return Err(IndexError::Damaged(T::Entries).into());
+        let mut step = MessageStep::default();
+        for piece in uids.pieces(RANGES_STEP) {
+            let first = AtomicBool::new(true);
+            let look = move |rx: &mut Rx| {
+                let step = message_step(rx, mailbox, &piece, max, with_messages)?;
+                // The first time the index is made anew; what is damaged then, too, is passed over.
+                if !step.damaged.is_empty() && first.swap(false, Ordering::AcqRel) {
+                    return Err(IndexError::Damaged(T::Entries).into());
+                }
+                Ok(step)
+            };
+            step = self.shared.query(look).await?;
+            if step.last.is_some() {
+                break;
             }
-            Ok(step)
-        };
-        let step = self.shared.query(step).await?;
+        }
         if let Some(first) = step.damaged.first() {
             let count = step.damaged.len();
             ::log::error!("rows of messages are damaged mailbox={} uid={} count={count}", mailbox.0, first.0);

@@ -128,6 +128,27 @@ impl UidSet {
         self.0.iter().flat_map(|r| (r.first.0..=r.last.0).map(Uid))
     }
 
+    /// The same set in pieces of at most `ranges_max` ranges, ascending.
+    pub fn pieces(&self, ranges_max: usize) -> impl Iterator<Item = Self> + '_ {
+        self.0.chunks(ranges_max.max(1)).map(|ranges| Self(ranges.to_vec()))
+    }
+
+    /// All from 1 to below `end` that are not in it.
+    pub fn missing_below(&self, end: Uid) -> Self {
+        let mut missing = Vec::new();
+        let mut next = 1;
+        for range in &self.0 {
+            if range.first.0 > next && next < end.0 {
+                missing.push(UidRange { first: Uid(next), last: Uid(range.first.0.min(end.0) - 1) });
+            }
+            next = range.last.0.saturating_add(1);
+        }
+        if next < end.0 {
+            missing.push(UidRange { first: Uid(next), last: Uid(end.0 - 1) });
+        }
+        Self(missing)
+    }
+
     /// Adds one UID; cheap when they come in ascending order.
     pub fn insert(&mut self, uid: Uid) {
         self.insert_range(UidRange { first: uid, last: uid });
@@ -239,6 +260,10 @@ pub struct Mailbox {
     pub special_use: Option<SpecialUse>,
     /// Names of its keywords, by number (see [`Flags::keyword`]); spelled as first used, compared without case.
     pub keywords: Vec<String>,
+    /// Expunges that are still known one by one.
+    pub expunges_known: u32,
+    /// The newest of those that no longer are.
+    pub expunges_forgotten: ModSeq,
 }
 
 /// A message in a mailbox, the small part.
@@ -352,6 +377,26 @@ mod tests {
         set.insert(Uid(u32::MAX - 1));
         assert_eq!(set.len(), 2);
         assert!(set.contains(Uid(u32::MAX)) && !set.contains(Uid(7)));
+    }
+
+    #[test]
+    fn what_is_missing_below_an_end_is_the_rest() {
+        let set: UidSet = [2, 3, 7].into_iter().map(Uid).collect();
+        let table = [
+            (1, vec![]),
+            (2, vec![range(1, 1)]),
+            (3, vec![range(1, 1)]),
+            (6, vec![range(1, 1), range(4, 5)]),
+            (8, vec![range(1, 1), range(4, 6)]),
+            (10, vec![range(1, 1), range(4, 6), range(8, 9)]),
+        ];
+        for (end, expected) in table {
+            assert_eq!(set.missing_below(Uid(end)).ranges(), expected, "{end}");
+        }
+        assert_eq!(UidSet::new().missing_below(Uid(5)).ranges(), [range(1, 4)]);
+        assert_eq!(UidSet::one(Uid(1)).missing_below(Uid(2)).ranges(), []);
+        let pieces: Vec<usize> = set.pieces(1).map(|piece| piece.ranges().len()).collect();
+        assert_eq!(pieces, [1, 1]);
     }
 
     fn range(first: u32, last: u32) -> UidRange {

@@ -102,14 +102,14 @@ fn first_existing(
     step: &mut Step<'_, '_>,
     table: T,
     mailbox: MailboxId,
-    uids: &UidSet,
+    uids: UidSet,
 ) -> Result<(UidSet, UidSet), Fault> {
-    let found = runs::common(step.tx, table, mailbox, uids, STEP_MESSAGES_MAX as u64)?;
+    let found = runs::common(step.tx, table, mailbox, &uids, STEP_MESSAGES_MAX as u64)?;
     let mut rest = UidSet::new();
     if found.len() >= STEP_MESSAGES_MAX as u64
         && let Some(last) = found.last()
     {
-        rest = uids.clone();
+        rest = uids;
         rest.remove_range(UidRange { first: Uid(0), last });
         if runs::common(step.tx, table, mailbox, &rest, 1)?.is_empty() {
             rest = UidSet::new();
@@ -122,7 +122,7 @@ fn first_existing(
 pub(crate) fn flags(
     step: &mut Step<'_, '_>,
     id: MailboxId,
-    uids: &UidSet,
+    uids: UidSet,
     change: FlagChange,
     flags: FlagNames,
     unchanged_since: Option<ModSeq>,
@@ -227,7 +227,7 @@ pub(crate) fn copy(step: &mut Step<'_, '_>, from: MailboxId, uids: &UidSet, to: 
 pub(crate) fn move_messages(
     step: &mut Step<'_, '_>,
     from: MailboxId,
-    uids: &UidSet,
+    uids: UidSet,
     to: MailboxId,
 ) -> Result<(Copied, Expunged), Fault> {
     let mut source = query::mailbox(step.tx, from)?;
@@ -250,7 +250,7 @@ pub(crate) fn move_messages(
 pub(crate) fn expunge(
     step: &mut Step<'_, '_>,
     id: MailboxId,
-    uids: &UidSet,
+    uids: UidSet,
     only_deleted: bool,
 ) -> Result<Expunged, Fault> {
     let mut mailbox = query::mailbox(step.tx, id)?;
