@@ -125,6 +125,20 @@ Examples:
         to: Option<PathBuf>,
     },
 
+    /// Read everything that is kept, and name what is damaged
+    #[command(after_help = "\
+Every row of the index, every part of every body, the log and the snapshots are read and compared with their
+checksums, while the server runs or not. The exit code is 1 if anything is damaged.
+
+Examples:
+  pigeon verify
+  pigeon verify --json")]
+    Verify {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+
     /// Make the index anew from what is on the disk, when it is damaged
     #[command(after_help = "\
 `pigeon serve` does the same by itself when the index cannot be opened. Message numbers jump ahead, because mail

@@ -1,8 +1,8 @@
 //! `backup`, `restore` and `salvage`.
 
+use super::bar::Bar;
 use super::file;
 use super::output::{Failure, failed, say};
-use super::progress::Bar;
 use crate::config::{Config, human_bytes};
 use crate::serve::{Answer, Request, World, ask, connect, create_folder};
 use crate::store::backup::{self, BackupError, Manifest};

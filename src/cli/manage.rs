@@ -128,7 +128,8 @@ fn change(config: Option<&Path>, request: Request, done: &str) -> Result<(), Fai
         | Request::UserList { .. }
         | Request::AliasList { .. }
         | Request::Status
-        | Request::Hold => String::new(),
+        | Request::Hold
+        | Request::Verify => String::new(),
     };
     match Asked::find(&config)?.ask(request) {
         Answer::Done => say(&format!("{name}: {done}\n")),

@@ -2,15 +2,16 @@
 
 mod args;
 mod backup;
+mod bar;
 pub mod check;
 mod file;
 mod machine;
 mod manage;
 mod output;
 mod password;
-mod progress;
 mod status;
 mod up;
+mod verify;
 
 use crate::serve;
 use args::{Args, Verb};
@@ -49,6 +50,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Verb::Backup { folder, check: true } => backup::check(config, &folder),
         Verb::Restore { folder, to } => backup::restore(config, &folder, to.as_deref()),
         Verb::Salvage => backup::salvage(config),
+        Verb::Verify { json } => verify::run(config, json),
     }
 }
 

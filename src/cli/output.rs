@@ -80,6 +80,8 @@ pub(super) fn failed(answer: Answer) -> Failure {
         | Answer::Users { .. }
         | Answer::Aliases { .. }
         | Answer::Held { .. }
+        | Answer::Verifying { .. }
+        | Answer::Verified(_)
         | Answer::Status(_) => {
             Failure::Failed("the server answered something else; is it of another version?".to_owned())
         }

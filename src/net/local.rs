@@ -105,6 +105,11 @@ impl LocalClient {
         let stream = self.0.get_mut();
         stream.write_all(text)?;
         stream.write_all(b"\n")?;
+        self.line(bytes_max)
+    }
+
+    /// Reads a further line of at most `bytes_max` octets.
+    pub fn line(&mut self, bytes_max: u64) -> io::Result<Vec<u8>> {
         let mut line = Vec::new();
         (&mut self.0).take(bytes_max).read_until(b'\n', &mut line)?;
         if line.pop() == Some(b'\n') { Ok(line) } else { Err(io::ErrorKind::UnexpectedEof.into()) }

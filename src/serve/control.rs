@@ -1,6 +1,6 @@
 //! The control socket: `control.sock` in the data directory, for its owner alone. One line of JSON asks, one answers.
 
-use super::manage::{Answer, Request, perform};
+use super::manage::{self, Answer, Request, perform};
 use super::server::Server;
 use super::world::{StartError, World};
 use crate::accounts::Error;
@@ -12,7 +12,7 @@ use crate::store::backup::Held;
 use smol::lock::Semaphore;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A question: an alias with its most targets, each an address in quotes.
@@ -26,6 +26,8 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 /// A verb waits so long for an answer: hashes queue behind those of logins.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// A server that has the lock and does not listen yet is starting; a verb waits so long for it.
+/// How often a long job tells how far it is.
+const TELL_PAUSE: Duration = Duration::from_millis(250);
 const START_LIMIT: Duration = Duration::from_secs(3);
 const START_PAUSE: Duration = Duration::from_millis(100);
 
@@ -82,6 +84,7 @@ async fn converse(server: &Server, mut stream: LocalStream) -> io::Result<()> {
                 }
                 Err(refusal) => Answer::TryLater { message: Error::Store(refusal).to_string() },
             },
+            Ok(Request::Verify) => verify(server, &mut stream).await?,
             Ok(request) => answer(server, request).await,
             Err(error) => Answer::Failed { message: format!("this server does not understand the request: {error}") },
         };
@@ -100,6 +103,23 @@ async fn answer(server: &Server, request: Request) -> Answer {
         }
         answer => answer,
     }
+}
+
+/// Reads everything, and tells how far it is meanwhile; ends when whoever asked goes away.
+async fn verify(server: &Server, stream: &mut LocalStream) -> io::Result<Answer> {
+    let latest = Mutex::new(None);
+    let mut note = |progress| *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
+    let done = async { Ok(manage::verify(&server.world, &mut note).await) };
+    let tell = async {
+        loop {
+            server.world.clock.sleep(TELL_PAUSE).await;
+            let progress = latest.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(progress) = progress {
+                stream.write_line(&serde_json::to_vec(&manage::verifying(progress))?).await?;
+            }
+        }
+    };
+    smol::future::or(done, tell).await
 }
 
 /// Whom a verb asks: the running server, or the store itself.
@@ -123,6 +143,30 @@ impl Asked {
                 Ok(world) => return Ok(Self::Store(world)),
                 Err(StartError::Busy(_)) if Instant::now() < until => std::thread::sleep(START_PAUSE),
                 Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Has everything read; `progress` is told the part, how much of it is done, and how much there is. Blocks.
+    pub fn verify(&mut self, progress: &mut (dyn FnMut(&str, u64, u64) + Send)) -> Answer {
+        let mut told = |answer: &Answer| {
+            if let Answer::Verifying { part, done, total } = answer {
+                progress(part, *done, *total);
+            }
+        };
+        match self {
+            Self::Store(world) => {
+                let mut told = |progress| told(&manage::verifying(progress));
+                smol::future::block_on(manage::verify(world, &mut told))
+            }
+            Self::Server(client) => {
+                let mut answer = ask(client, &Request::Verify);
+                while let Ok(progress @ Answer::Verifying { .. }) = &answer {
+                    told(progress);
+                    answer = next(client);
+                }
+                answer
+                    .unwrap_or_else(|error| Answer::TryLater { message: format!("the server did not answer: {error}") })
             }
         }
     }
@@ -166,4 +210,9 @@ pub fn ask(client: &mut LocalClient, request: &Request) -> io::Result<Answer> {
     let line = Secret::new(serde_json::to_vec(request)?);
     let answer = client.ask(line.expose(), ANSWER_BYTES_MAX)?;
     Ok(serde_json::from_slice(&answer)?)
+}
+
+/// Reads another answer to what was asked.
+fn next(client: &mut LocalClient) -> io::Result<Answer> {
+    Ok(serde_json::from_slice(&client.line(ANSWER_BYTES_MAX)?)?)
 }

@@ -5,6 +5,7 @@ use super::status::{Holds, Status};
 use super::world::World;
 use crate::accounts::Error;
 use crate::base::Secret;
+use crate::store::verify::{Part, Progress};
 use crate::store::{AccountId, Refusal};
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +42,8 @@ pub enum Request {
     Status,
     /// `backup`: the files are kept as they are until the connection ends.
     Hold,
+    /// `verify`: answered by `Verifying`, again and again, and then `Verified`.
+    Verify,
 }
 
 /// What was done or found.
@@ -60,6 +63,10 @@ pub enum Answer {
     Status(Box<Status>),
     /// The files of a backup, and the last batch in them.
     Held { sequence: u64, crc: u32, names: Vec<String> },
+    /// How far reading everything has come.
+    Verifying { part: String, done: u64, total: u64 },
+    /// What was read, and what was damaged.
+    Verified(Checked),
     /// It was not done; why.
     Failed { message: String },
     /// It can not be done now; why.
@@ -86,6 +93,52 @@ pub struct Alias {
     pub address: String,
     /// Where its mail goes.
     pub targets: Vec<String>,
+}
+
+/// What reading everything found.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Checked {
+    /// Rows of the index.
+    pub rows: u64,
+    /// Parts of bodies,
+    pub chunks: u64,
+    /// and their octets as stored.
+    pub chunk_bytes: u64,
+    /// Batches of the log.
+    pub batches: u64,
+    /// Snapshots.
+    pub snapshots: u64,
+    /// What is damaged, in words; the first of it.
+    pub faults: Vec<String>,
+    /// How much is.
+    pub faults_total: u64,
+}
+
+/// Reads everything.
+pub(super) async fn verify(world: &World, progress: &mut (dyn FnMut(Progress) + Send)) -> Answer {
+    let verified = world.store.verify(progress).await.map_err(Error::Store);
+    answer(verified.map(|verified| {
+        Answer::Verified(Checked {
+            rows: verified.rows,
+            chunks: verified.chunks,
+            chunk_bytes: verified.chunk_bytes,
+            batches: verified.batches,
+            snapshots: verified.snapshots,
+            faults: verified.faults.iter().map(ToString::to_string).collect(),
+            faults_total: verified.faults_total,
+        })
+    }))
+}
+
+/// How far it has come, as it is told.
+pub(super) fn verifying(progress: Progress) -> Answer {
+    let part = match progress.part {
+        Part::Index => "index",
+        Part::Bodies => "bodies",
+        Part::Log => "log",
+        Part::Snapshots => "snapshots",
+    };
+    Answer::Verifying { part: part.to_owned(), done: progress.done, total: progress.total }
 }
 
 /// A password on its way to the server.
@@ -119,6 +172,7 @@ pub async fn perform(world: &World, request: Request) -> Answer {
         Request::AliasAdd { address, targets } => accounts.alias_add(&address, &targets).await,
         Request::AliasRemove { address } => accounts.alias_remove(&address).await,
         Request::AliasList { after } => return answer(aliases(world, after).await),
+        Request::Verify => return verify(world, &mut |_| ()).await,
         // Only who holds a connection can be held for.
         Request::Hold => return Answer::Failed { message: "only a running server holds its files".to_owned() },
         Request::Status => return answer(holds(world).await.map(|holds| Answer::Status(Box::new(Status::new(holds))))),

@@ -19,7 +19,7 @@ pub use control::{Asked, ask, connect, socket_path};
 pub use listeners::{is_without_ipv6, remedy_for};
 pub use logger::start as start_log;
 pub use malloc::tune as tune_allocator;
-pub use manage::{Alias, Answer, Password, Request, User, perform};
+pub use manage::{Alias, Answer, Checked, Password, Request, User, perform};
 pub use process::{become_owner, raise_file_limit};
 pub use status::{Connections, Holds, Memory, Running, Served, Status, StoreWork};
 pub use world::{StartError, World, create_folder};

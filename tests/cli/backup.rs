@@ -188,6 +188,45 @@ fn salvage_makes_the_index_anew_and_says_so() {
     drop(server);
 }
 
+#[test]
+fn verify_reads_everything_with_a_server_and_without_and_names_a_flipped_bit() {
+    let home = Home::new("");
+    let server = home.serve();
+    home.verb(&["user", "add", "alice@example.org", "--password-stdin"], "wonderland-7\n");
+    for n in 0..5 {
+        deliver(&home, &format!("{n}zqxjkvw"));
+    }
+    let whole = home.verb(&["verify"], "");
+    assert_eq!(whole.status.code(), Some(0), "{}", both(&whole));
+    assert!(both(&whole).contains("nothing is damaged"), "{}", both(&whole));
+    // One bit of one body, under the running server.
+    let segment = files(&home.data().join("log")).into_iter().next().expect("a segment");
+    let path = home.data().join("log").join(segment);
+    let mut octets = fs::read(&path).expect("the segment is read");
+    // The body stands before the event in which the subject is told again.
+    let needle = b"3zqxjkvw";
+    let at = octets.windows(needle.len()).position(|window| window == needle).expect("the body is there");
+    if let Some(octet) = octets.get_mut(at) {
+        *octet ^= 1;
+    }
+    use std::os::unix::fs::FileExt;
+    let file = fs::OpenOptions::new().write(true).open(&path).expect("the segment is opened");
+    file.write_all_at(&octets[at..=at], at as u64).expect("the bit is flipped");
+    for again in ["with a server", "without"] {
+        let broken = home.verb(&["verify"], "");
+        assert_eq!(broken.status.code(), Some(1), "{again}: {}", both(&broken));
+        assert!(both(&broken).contains("alice@example.org \"INBOX\" UID 4"), "{again}: {}", both(&broken));
+        let json = home.verb(&["verify", "--json"], "");
+        assert_eq!(json.status.code(), Some(1), "{again}");
+        assert!(text(&json.stdout).contains("\"faults_total\": "), "{again}: {}", both(&json));
+        if again == "with a server" {
+            server.signal(rustix::process::Signal::TERM);
+            until("the server has ended", || std::net::TcpStream::connect(("127.0.0.1", home.imap)).is_err());
+            std::thread::sleep(std::time::Duration::from_millis(300));
+        }
+    }
+}
+
 /// What a verb printed, on either.
 fn both(output: &Output) -> String {
     format!("{}{}", text(&output.stdout), text(&output.stderr))
