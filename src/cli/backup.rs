@@ -77,10 +77,21 @@ fn check_in(
     let (damage, count) = world.store.damage();
     let damage = damage.first().map(|first| format!("{first} ({count} in all)"));
     let sequence = smol::future::block_on(world.store.stats()).map(|stats| stats.sequence);
+    let mut bar = Bar::new("reading");
+    let verified = smol::future::block_on(world.store.verify(&mut |progress| bar.at(progress.done, progress.total)));
+    drop(bar);
     world.close();
     let bad = |why: String| Failure::Failed(format!("{}: the backup is damaged: {why}", target.display()));
     if let Some(damage) = damage {
         return Err(bad(damage));
+    }
+    match verified.map(|verified| (verified.faults_total, verified.faults)) {
+        Ok((0, _)) => {}
+        Ok((total, faults)) => {
+            let first = faults.first().map(ToString::to_string).unwrap_or_default();
+            return Err(bad(format!("{first} ({total} in all)")));
+        }
+        Err(refusal) => return Err(bad(format!("it cannot be read: {refusal:?}"))),
     }
     match sequence {
         // A backup of a store that nobody had open does not know how far it went.
