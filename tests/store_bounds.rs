@@ -402,3 +402,27 @@ fn a_set_of_many_ranges_is_answered_whole_however_few_of_them_hold_a_message() {
         assert_eq!(store.message_step(inbox, &behind, 10, true).await.unwrap().last, None);
     });
 }
+
+#[test]
+fn an_index_that_is_opened_again_takes_away_nothing_that_is_being_made() {
+    use pigeon::store::Disk;
+    use pigeon::store::sim::Fault;
+    let (disk, workers) = (SimDisk::new(), workers());
+    smol::block_on(async {
+        let options = Options { index_cache_bytes: 0, ..Options::default() };
+        let store = open_with(&disk, &workers, options).unwrap();
+        let (_, inbox) = with_messages(&store, 5).await;
+        for name in ["log/0000000099.body.tmp", "snapshots/0000000099.snapshot.tmp"] {
+            disk.create(name).unwrap();
+        }
+        disk.fail(Fault::Read(0));
+        assert_eq!(store.uids(inbox).await.unwrap().0.len(), 5);
+        disk.heal();
+        let has = |disk: &SimDisk| disk.list("log").unwrap().iter().any(|name| name.ends_with(".tmp"));
+        assert!(has(&disk), "somebody is making it");
+        drop(store);
+        let disk = disk.revive();
+        drop(open(&disk, &workers).unwrap());
+        assert!(!has(&disk) && disk.list("snapshots").unwrap().is_empty(), "nobody is");
+    });
+}

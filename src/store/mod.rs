@@ -368,6 +368,7 @@ impl Store {
         let meter = Arc::new(disk::Meter::default());
         let disk: Arc<dyn Disk> = Arc::new(disk::Metered { disk, meter: meter.clone() });
         let lock = disk.lock().map_err(|error| failed("lock", &error))?.ok_or(OpenError::Locked)?;
+        recover::clean(&*disk).map_err(|error| failed("log", &error))?;
         let found = recover::look(&*disk).map_err(|error| failed("log", &error))?;
         let numbers = Arc::new(log::Numbers::after(found.highest));
         let open = |anew| open_index(&disk, &numbers, &found, (&options, anew));

@@ -101,13 +101,21 @@ impl Found {
     }
 }
 
-/// Looks through the folders and removes what a cut left half made.
+/// Removes what a cut left half made. For a start only: later, somebody is making it.
+pub(crate) fn clean(disk: &dyn Disk) -> io::Result<()> {
+    for folder in ["log", "snapshots"] {
+        for name in disk.list(folder)?.iter().filter(|name| name.ends_with(".tmp")) {
+            disk.remove(&format!("{folder}/{name}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Looks through the folders.
 pub(crate) fn look(disk: &dyn Disk) -> io::Result<Found> {
     let mut found = Found { highest: 0, commits: Vec::new(), segments: 0, snapshots: snapshot::numbers(disk)? };
     for name in disk.list("log")? {
-        if name.ends_with(".tmp") {
-            disk.remove(&format!("log/{name}"))?;
-        } else if let Some((kind, number)) = parse_name(&name) {
+        if let Some((kind, number)) = parse_name(&name) {
             found.highest = found.highest.max(number);
             found.segments += 1;
             if kind == Kind::Commit {

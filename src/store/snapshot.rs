@@ -73,13 +73,11 @@ impl std::fmt::Display for SnapshotError {
     }
 }
 
-/// Numbers of the snapshots there are, ascending; what a cut left half made is removed.
+/// Numbers of the snapshots there are, ascending.
 pub(crate) fn numbers(disk: &dyn Disk) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for name in disk.list("snapshots")? {
-        if name.ends_with(".tmp") {
-            disk.remove(&format!("snapshots/{name}"))?;
-        } else if let Some((Kind::Snapshot, number)) = parse_name(&name) {
+        if let Some((Kind::Snapshot, number)) = parse_name(&name) {
             numbers.push(number);
         }
     }
