@@ -42,14 +42,15 @@ impl Shared {
 
     /// Gives the ballast up because a write found no room; says whether there was any.
     pub(crate) fn spend_ballast(&self) -> bool {
-        self.ballast.spent.store(true, Ordering::Release);
         match self.disk.remove(FILE) {
             Ok(()) => {
+                self.ballast.spent.store(true, Ordering::Release);
                 log::error!(
                     "the disk is full: what is kept for that is given up; nothing new is taken until there is room"
                 );
                 true
             }
+            // Where none was laid there is none to wait for: each write is refused for itself.
             Err(_) => false,
         }
     }
