@@ -257,7 +257,7 @@ impl Store {
         answered.recv().await.unwrap_or(Err(Refusal::Unavailable))
     }
 
-    /// Stores one message into every target: one event, one commit, one answer.
+    /// Stores one message into every target that is still there: one event, one commit, one answer.
     pub async fn deliver(&self, message: NewMessage, targets: Vec<Target>) -> Result<Vec<Stored>, Refusal> {
         if targets.len() > TARGETS_MAX {
             return Err(Refusal::Limit);
