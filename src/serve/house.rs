@@ -3,15 +3,20 @@
 use super::server::Server;
 use crate::store::Kept;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Pieces at a time at the most; then the store is asked again when it is time.
 const PIECES_MAX: usize = 64;
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) async fn keep(server: Arc<Server>) {
     let store = &server.world.store;
     store.lay_ballast().await;
     loop {
         store.housework_due().await;
+        // However often it is due, others come first.
+        server.world.clock.sleep(PAUSE).await;
         for _ in 0..PIECES_MAX {
             match store.keep_house().await {
                 Ok(Kept::Nothing) => break,

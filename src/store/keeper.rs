@@ -151,10 +151,11 @@ impl Store {
     /// store's files.
     pub async fn keep_house(&self) -> Result<Kept, Refusal> {
         let shared: &Arc<Shared> = &self.shared;
+        // Before anything that may put it off, or it would be due again at once.
+        shared.keeper.looked.store(shared.batches.load(Ordering::Acquire), Ordering::Release);
         let Some(_house) = shared.house.try_lock() else {
             return Ok(Kept::Nothing);
         };
-        shared.keeper.looked.store(shared.batches.load(Ordering::Acquire), Ordering::Release);
         let of = shared.clone();
         if shared.is_ballast_spent()
             && let Some(Err(error)) = shared.keeper()?.run(move || of.lay_ballast()).await
@@ -252,6 +253,13 @@ mod tests {
                 store.domain_add(&format!("{n}.example.org")).await.unwrap();
             }
             assert!(is_due(Duration::ZERO).await);
+            // A backup puts it off; it is not due again at once, which would be for ever.
+            let held = store.hold().await.unwrap();
+            assert_eq!(store.keep_house().await, Ok(Kept::Nothing));
+            assert!(!is_due(Duration::ZERO).await);
+            drop(held);
+            store.domain_add("z.example.org").await.unwrap();
+            assert!(is_due(DUE_AFTER).await);
         });
     }
 }
