@@ -1,6 +1,7 @@
 //! The shape of the command line, and its help.
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 /// A mail server for a board: SMTP, IMAP and POP3 in a few MiB.
@@ -79,6 +80,60 @@ Examples:
         order: AliasOrder,
     },
 
+    /// Bring mail in from an mbox, a Maildir or a folder of .eml files
+    #[command(after_help = "\
+SOURCE is an mbox file, a Maildir with its subfolders, or a folder of .eml files or of mbox files, with
+folders in it, which become mailboxes; what it is, is found out. Flags and dates come along; lines get the
+ends that mail has (CRLF). Whoever runs this must be able to read SOURCE; nothing in it is changed. After
+a cut, the same command goes on where it was, and nothing comes twice. Messages that cannot be taken are
+named and counted, and make the exit code 1.
+
+Examples:
+  pigeon import ~/Maildir --account alice@example.org
+  pigeon import old.mbox --account alice@example.org --mailbox Archive/2020")]
+    Import {
+        /// The mbox, Maildir or folder
+        #[arg(value_name = "SOURCE")]
+        source: PathBuf,
+        /// The account that the mail is for
+        #[arg(long, value_name = "ADDRESS")]
+        account: String,
+        /// The mailbox for it, with those of its folders below [default: INBOX, and those of its folders beside]
+        #[arg(long, value_name = "NAME")]
+        mailbox: Option<String>,
+        /// Forget how far an earlier run came: what it brought in comes again
+        #[arg(long)]
+        from_start: bool,
+    },
+
+    /// Write an account's mail into files that other programs read
+    #[command(after_help = "\
+Formats, all in the folder TARGET, which must be new, empty, or left by a run that was cut:
+  maildir  Maildir++: INBOX in TARGET, other mailboxes in .NAME.NAME, keywords in dovecot-keywords
+  mbox     mboxrd, a file NAME.mbox for each mailbox; flags in Status, X-Status and X-Keywords
+  eml      a folder for each mailbox, with a file for each message; index.tsv has dates and flags
+Lines end with LF in maildir and mbox, except in messages that have odd line ends of their own, and with
+CRLF in eml. What is exported and imported again has the same mailboxes, flags, dates and octets. After a
+cut, the same command goes on where it was.
+
+Examples:
+  pigeon export alice@example.org /mnt/usb/alice --format maildir
+  pigeon export alice@example.org sent --format eml --mailbox Sent")]
+    Export {
+        /// The account
+        #[arg(value_name = "ADDRESS")]
+        address: String,
+        /// The folder to write
+        #[arg(value_name = "TARGET")]
+        target: PathBuf,
+        /// The format
+        #[arg(long, value_name = "FORMAT")]
+        format: Format,
+        /// This mailbox alone
+        #[arg(long, value_name = "NAME")]
+        mailbox: Option<String>,
+    },
+
     /// Show what the server serves, holds and spends
     #[command(after_help = "\
 Examples:
@@ -147,6 +202,15 @@ programs may have seen some that are lost. The old index is kept beside.
 Example:
   pigeon salvage")]
     Salvage,
+}
+
+/// A format that mail is exported in.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Format {
+    Maildir,
+    Mbox,
+    Eml,
 }
 
 #[derive(Debug, Subcommand)]

@@ -129,7 +129,9 @@ fn change(config: Option<&Path>, request: Request, done: &str) -> Result<(), Fai
         | Request::AliasList { .. }
         | Request::Status
         | Request::Hold
-        | Request::Verify => String::new(),
+        | Request::Verify
+        | Request::Import(_)
+        | Request::Export(_) => String::new(),
     };
     match Asked::find(&config)?.ask(request) {
         Answer::Done => say(&format!("{name}: {done}\n")),

@@ -1,15 +1,21 @@
 //! The command line: a verb and its arguments to an exit code. 0 done, 1 failed, 2 wrong usage, 75 try again later.
 
+mod archive;
 mod args;
 mod backup;
 mod bar;
 pub mod check;
+mod export;
 mod file;
+mod import;
 mod machine;
 mod manage;
 mod output;
 mod password;
+mod progress;
+mod sources;
 mod status;
+mod targets;
 mod up;
 mod verify;
 
@@ -45,6 +51,14 @@ fn run(args: Args) -> Result<(), Failure> {
         Verb::Domain { order } => manage::domain(config, order),
         Verb::User { order } => manage::user(config, order),
         Verb::Alias { order } => manage::alias(config, order),
+        Verb::Import { source, account, mailbox, from_start } => import::run(
+            config,
+            &import::What { source: &source, account: &account, mailbox: mailbox.as_deref(), from_start },
+        ),
+        Verb::Export { address, target, format, mailbox } => export::run(
+            config,
+            &export::What { account: &address, target: &target, format, mailbox: mailbox.as_deref() },
+        ),
         Verb::Status { json } => status::run(config, json),
         Verb::Backup { folder, check: false } => backup::back_up(config, &folder),
         Verb::Backup { folder, check: true } => backup::check(config, &folder),

@@ -82,7 +82,9 @@ pub(super) fn failed(answer: Answer) -> Failure {
         | Answer::Held { .. }
         | Answer::Verifying { .. }
         | Answer::Verified(_)
-        | Answer::Status(_) => {
+        | Answer::Status(_)
+        | Answer::Import(_)
+        | Answer::Export(_) => {
             Failure::Failed("the server answered something else; is it of another version?".to_owned())
         }
     }

@@ -1,15 +1,20 @@
-//! The socket in the file system that a machine's own programs talk to a server over: lines, bounded, owner only.
+//! The socket in the file system that a machine's own programs talk to a server over: lines and frames, bounded, owner
+//! only. A frame is its kind (one octet), its length (four, the highest first) and so many octets.
 
 use async_io::Async;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// The longest frame.
+pub const FRAME_BYTES_MAX: usize = 64 * 1024;
+/// A frame's kind and length.
+const FRAME_HEAD_BYTES: usize = 5;
 /// A longer path does not fit into a socket's address (sun_path has 108 octets).
 const PATH_BYTES_MAX: usize = 100;
 
@@ -83,6 +88,46 @@ impl LocalStream {
         }
     }
 
+    /// Reads a frame into `to`, in place of what is there; its kind. `None` at the end of the connection or when the frame is
+    /// longer than [`FRAME_BYTES_MAX`].
+    pub async fn frame(&mut self, to: &mut Vec<u8>) -> io::Result<Option<u8>> {
+        let mut head = [0; FRAME_HEAD_BYTES];
+        match self.exactly(&mut head).await {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            read => read?,
+        }
+        let Some((kind, length)) = frame_head(head) else {
+            return Ok(None);
+        };
+        to.clear();
+        to.resize(length, 0);
+        self.exactly(to).await?;
+        Ok(Some(kind))
+    }
+
+    async fn exactly(&mut self, to: &mut [u8]) -> io::Result<()> {
+        let here = self.input.len().min(to.len());
+        let (now, later) = to.split_at_mut(here);
+        for (to, octet) in now.iter_mut().zip(self.input.drain(..here)) {
+            *to = octet;
+        }
+        self.stream.read_exact(later).await
+    }
+
+    /// Writes a frame of at most [`FRAME_BYTES_MAX`] octets.
+    pub async fn write_frame(&mut self, kind: u8, octets: &[u8]) -> io::Result<()> {
+        self.stream.write_all(&head_of_frame(kind, octets)?).await?;
+        self.stream.write_all(octets).await
+    }
+
+    /// Both ends of a connection within this process.
+    pub fn pair(limit: Duration) -> io::Result<(Self, LocalClient)> {
+        let (ours, theirs) = UnixStream::pair()?;
+        theirs.set_read_timeout(Some(limit))?;
+        theirs.set_write_timeout(Some(limit))?;
+        Ok((Self { stream: Async::new(ours)?, input: Vec::new() }, LocalClient(BufReader::new(theirs))))
+    }
+
     /// Writes a line; `text` holds no LF.
     pub async fn write_line(&mut self, text: &[u8]) -> io::Result<()> {
         self.stream.write_all(text).await?;
@@ -114,6 +159,44 @@ impl LocalClient {
         (&mut self.0).take(bytes_max).read_until(b'\n', &mut line)?;
         if line.pop() == Some(b'\n') { Ok(line) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
+}
+
+impl LocalClient {
+    /// Gathers what [`LocalClient::put_frame`] is given into fewer writes.
+    pub fn writer(&self) -> io::Result<BufWriter<UnixStream>> {
+        Ok(BufWriter::with_capacity(FRAME_BYTES_MAX, self.0.get_ref().try_clone()?))
+    }
+
+    /// Puts a frame of at most [`FRAME_BYTES_MAX`] octets into a writer of this connection.
+    pub fn put_frame(to: &mut impl Write, kind: u8, octets: &[u8]) -> io::Result<()> {
+        to.write_all(&head_of_frame(kind, octets)?)?;
+        to.write_all(octets)
+    }
+
+    /// Reads a frame into `to`, in place of what is there; its kind.
+    pub fn frame(&mut self, to: &mut Vec<u8>) -> io::Result<u8> {
+        let mut head = [0; FRAME_HEAD_BYTES];
+        self.0.read_exact(&mut head)?;
+        let (kind, length) = frame_head(head).ok_or(io::ErrorKind::InvalidData)?;
+        to.clear();
+        to.resize(length, 0);
+        self.0.read_exact(to)?;
+        Ok(kind)
+    }
+}
+
+/// Kind and length; nothing when it is too long.
+fn frame_head([kind, length @ ..]: [u8; FRAME_HEAD_BYTES]) -> Option<(u8, usize)> {
+    let length = usize::try_from(u32::from_be_bytes(length)).ok()?;
+    (length <= FRAME_BYTES_MAX).then_some((kind, length))
+}
+
+fn head_of_frame(kind: u8, octets: &[u8]) -> io::Result<[u8; FRAME_HEAD_BYTES]> {
+    if octets.len() > FRAME_BYTES_MAX {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let [a, b, c, d] = u32::try_from(octets.len()).unwrap_or(0).to_be_bytes();
+    Ok([kind, a, b, c, d])
 }
 
 /// Does `work` with a path that fits into a socket's address: a long one goes through its folder's descriptor.
@@ -161,6 +244,33 @@ mod tests {
             drop(listener);
             assert!(!path.exists());
         }
+    }
+
+    #[test]
+    fn frames_go_both_ways_behind_a_line_and_too_long_ones_are_refused() {
+        let (mut stream, mut client) = LocalStream::pair(Duration::from_secs(5)).unwrap();
+        let asking = std::thread::spawn(move || {
+            let mut writer = client.writer().unwrap();
+            writer.write_all(b"now frames\n").unwrap();
+            LocalClient::put_frame(&mut writer, b'D', &[7; FRAME_BYTES_MAX]).unwrap();
+            LocalClient::put_frame(&mut writer, b'E', b"").unwrap();
+            assert!(LocalClient::put_frame(&mut writer, b'D', &[7; FRAME_BYTES_MAX + 1]).is_err());
+            writer.write_all(b"D\xff\xff\xff\xff").unwrap();
+            writer.flush().unwrap();
+            let mut frame = Vec::new();
+            assert_eq!((client.frame(&mut frame).unwrap(), frame.as_slice()), (b'A', &b"done"[..]));
+        });
+        smol::block_on(async {
+            let mut frame = Vec::new();
+            assert_eq!(stream.line(100).await.unwrap().unwrap(), b"now frames");
+            assert_eq!(stream.frame(&mut frame).await.unwrap(), Some(b'D'));
+            assert_eq!(frame, [7; FRAME_BYTES_MAX]);
+            assert_eq!(stream.frame(&mut frame).await.unwrap(), Some(b'E'));
+            assert!(frame.is_empty());
+            assert_eq!(stream.frame(&mut frame).await.unwrap(), None);
+            stream.write_frame(b'A', b"done").await.unwrap();
+        });
+        asking.join().unwrap();
     }
 
     #[test]

@@ -10,6 +10,6 @@ mod stream;
 mod wire;
 
 pub use listener::{Listener, Socket};
-pub use local::{LocalClient, LocalListener, LocalStream};
+pub use local::{FRAME_BYTES_MAX, LocalClient, LocalListener, LocalStream};
 pub use pipe::{PipeEnd, pipe};
 pub use wire::{Line, Wire, WireError, WireOptions};

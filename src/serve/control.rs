@@ -2,6 +2,7 @@
 
 use super::manage::{self, Answer, Request, perform};
 use super::server::Server;
+use super::transfer::{self, Scope};
 use super::world::{StartError, World};
 use crate::accounts::Error;
 use crate::base::Secret;
@@ -16,20 +17,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A question: an alias with its most targets, each an address in quotes.
-const REQUEST_BYTES_MAX: usize = 4096 + TARGETS_MAX * 512;
+pub(super) const REQUEST_BYTES_MAX: usize = 4096 + TARGETS_MAX * 512;
 /// An answer: a page of such aliases.
 const ANSWER_BYTES_MAX: u64 = 32 << 20;
 /// Programs that ask at the same time.
 const CONNECTIONS_MAX: usize = 8;
+/// Of these, so many may have mail carried in or out.
+const TRANSFERS_MAX: usize = 2;
 /// Whoever connects asks within this time.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 /// A verb waits so long for an answer: hashes queue behind those of logins.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
-/// A server that has the lock and does not listen yet is starting; a verb waits so long for it.
 /// How often a long job tells how far it is.
 const TELL_PAUSE: Duration = Duration::from_millis(250);
-const START_LIMIT: Duration = Duration::from_secs(3);
-const START_PAUSE: Duration = Duration::from_millis(100);
+/// A server that has the lock and does not listen yet is starting; a verb waits so long for it.
+pub(super) const START_LIMIT: Duration = Duration::from_secs(3);
+pub(super) const START_PAUSE: Duration = Duration::from_millis(100);
 
 /// Where the socket is.
 pub fn socket_path(data: &Path) -> PathBuf {
@@ -39,15 +42,16 @@ pub fn socket_path(data: &Path) -> PathBuf {
 /// Answers on the socket for ever.
 pub(super) async fn serve(server: Arc<Server>, listener: LocalListener) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let transfers = Arc::new(Semaphore::new(TRANSFERS_MAX));
     loop {
         match listener.accept().await {
             Ok(stream) => {
                 // Given back however the conversation ends. Without one the caller is told to try again.
                 let Some(place) = places.try_acquire_arc() else { continue };
                 let executor = server.executor.clone();
-                let server = server.clone();
+                let (server, transfers) = (server.clone(), transfers.clone());
                 let conversation = async move {
-                    drop(converse(&server, stream).await);
+                    drop(converse(&server, &transfers, stream).await);
                     drop(place);
                 };
                 executor.spawn(conversation).detach();
@@ -60,7 +64,7 @@ pub(super) async fn serve(server: Arc<Server>, listener: LocalListener) {
     }
 }
 
-async fn converse(server: &Server, mut stream: LocalStream) -> io::Result<()> {
+async fn converse(server: &Server, transfers: &Semaphore, mut stream: LocalStream) -> io::Result<()> {
     // Kept until the conversation ends.
     let mut held: Option<Held> = None;
     loop {
@@ -85,6 +89,13 @@ async fn converse(server: &Server, mut stream: LocalStream) -> io::Result<()> {
                 Err(refusal) => Answer::TryLater { message: Error::Store(refusal).to_string() },
             },
             Ok(Request::Verify) => verify(server, &mut stream).await?,
+            Ok(request @ (Request::Import(_) | Request::Export(_))) => match transfers.try_acquire() {
+                Some(_place) => {
+                    let scope = Scope::of(&server.config());
+                    return Box::pin(transfer::serve(&server.world, scope, request, &mut stream)).await;
+                }
+                None => Answer::TryLater { message: "mail is being carried in and out already".to_owned() },
+            },
             Ok(request) => answer(server, request).await,
             Err(error) => Answer::Failed { message: format!("this server does not understand the request: {error}") },
         };
@@ -193,8 +204,13 @@ impl Drop for Asked {
 
 /// The running server of this data directory; `None` when there is none.
 pub fn connect(data: &Path) -> Result<Option<LocalClient>, StartError> {
+    connect_within(data, ANSWER_LIMIT)
+}
+
+/// As [`connect`]; the server has `limit` for each answer.
+pub(super) fn connect_within(data: &Path, limit: Duration) -> Result<Option<LocalClient>, StartError> {
     let path = socket_path(data);
-    match LocalClient::connect(&path, ANSWER_LIMIT) {
+    match LocalClient::connect(&path, limit) {
         Ok(client) => Ok(Some(client)),
         // Nothing there, or left by a server that was killed.
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),

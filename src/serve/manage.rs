@@ -2,6 +2,7 @@
 //! socket, or passed directly where no server runs. Lists come page by page.
 
 use super::status::{Holds, Status};
+use super::transfer::{Before, ExportOrder, ImportOrder, Totals};
 use super::world::World;
 use crate::accounts::Error;
 use crate::base::Secret;
@@ -44,6 +45,10 @@ pub enum Request {
     Hold,
     /// `verify`: answered by `Verifying`, again and again, and then `Verified`.
     Verify,
+    /// `import`: frames follow
+    Import(ImportOrder),
+    /// `export`: frames answer it
+    Export(ExportOrder),
 }
 
 /// What was done or found.
@@ -67,6 +72,10 @@ pub enum Answer {
     Verifying { part: String, done: u64, total: u64 },
     /// What was read, and what was damaged.
     Verified(Checked),
+    /// The import may begin; frames follow.
+    Import(Before),
+    /// The export begins; frames follow.
+    Export(Totals),
     /// It was not done; why.
     Failed { message: String },
     /// It can not be done now; why.
@@ -175,6 +184,9 @@ pub async fn perform(world: &World, request: Request) -> Answer {
         Request::Verify => return verify(world, &mut |_| ()).await,
         // Only who holds a connection can be held for.
         Request::Hold => return Answer::Failed { message: "only a running server holds its files".to_owned() },
+        Request::Import(_) | Request::Export(_) => {
+            return Answer::Failed { message: "a transfer has a connection of its own".to_owned() };
+        }
         Request::Status => return answer(holds(world).await.map(|holds| Answer::Status(Box::new(Status::new(holds))))),
     };
     answer(done.map(|()| Answer::Done))
@@ -183,15 +195,16 @@ pub async fn perform(world: &World, request: Request) -> Answer {
 fn answer(result: Result<Answer, Error>) -> Answer {
     match result {
         Ok(answer) => answer,
-        Err(error) => {
-            let message = error.to_string();
-            match error {
-                Error::Store(Refusal::NoMemory | Refusal::DiskFull | Refusal::Unavailable) => {
-                    Answer::TryLater { message }
-                }
-                _ => Answer::Failed { message },
-            }
-        }
+        Err(error) => failure(&error),
+    }
+}
+
+/// What an error means for whoever asked.
+pub(super) fn failure(error: &Error) -> Answer {
+    let message = error.to_string();
+    match error {
+        Error::Store(Refusal::NoMemory | Refusal::DiskFull | Refusal::Unavailable) => Answer::TryLater { message },
+        _ => Answer::Failed { message },
     }
 }
 

@@ -13,6 +13,7 @@ mod reload;
 mod server;
 mod session;
 mod status;
+pub mod transfer;
 mod world;
 
 pub use control::{Asked, ask, connect, socket_path};

@@ -1,0 +1,84 @@
+//! How far a long verb has come: a bar on a terminal, a line every few seconds elsewhere.
+
+use crate::config::human_bytes;
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+/// A bar is drawn so often at the most,
+const BAR_PAUSE: Duration = Duration::from_millis(200);
+/// and a line written.
+const LINE_PAUSE: Duration = Duration::from_secs(5);
+const BAR_CELLS: u64 = 30;
+
+/// How far it is.
+#[derive(Debug)]
+pub(super) struct Progress {
+    is_terminal: bool,
+    started: Instant,
+    shown: Option<Instant>,
+    /// Messages and their octets that are done.
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+    /// What is done of `total`, of whatever measures the way.
+    pub(super) done: u64,
+    total: u64,
+}
+
+impl Progress {
+    pub(super) fn new(total: u64) -> Self {
+        let is_terminal = io::stderr().is_terminal();
+        Self { is_terminal, started: Instant::now(), shown: None, messages: 0, bytes: 0, done: 0, total }
+    }
+
+    /// Shows it, if it is time.
+    pub(super) fn show(&mut self) {
+        let pause = if self.is_terminal { BAR_PAUSE } else { LINE_PAUSE };
+        if self.shown.unwrap_or(self.started).elapsed() < pause {
+            return;
+        }
+        self.shown = Some(Instant::now());
+        let line = self.line(self.started.elapsed());
+        let text = if self.is_terminal { format!("\r{} {line}\x1b[K", self.bar()) } else { format!("{line}\n") };
+        // Whoever closed stderr does not want to see it.
+        drop(io::stderr().lock().write_all(text.as_bytes()));
+    }
+
+    /// Makes room for another line, or for the end.
+    pub(super) fn clear(&mut self) {
+        if self.is_terminal && self.shown.is_some() {
+            drop(io::stderr().lock().write_all(b"\r\x1b[K"));
+        }
+    }
+
+    fn percent(&self) -> u64 {
+        self.done.min(self.total).saturating_mul(100).checked_div(self.total).unwrap_or(100)
+    }
+
+    fn bar(&self) -> String {
+        let full = usize::try_from(self.percent() * BAR_CELLS / 100).unwrap_or(0);
+        let cells = usize::try_from(BAR_CELLS).unwrap_or(0);
+        format!("[{}{}]", "=".repeat(full), " ".repeat(cells.saturating_sub(full)))
+    }
+
+    fn line(&self, spent: Duration) -> String {
+        let per_s = u128::from(self.messages) * 1_000 / spent.as_millis().max(1);
+        let (percent, messages, bytes) = (self.percent(), self.messages, human_bytes(self.bytes));
+        format!("{percent:3} %  {messages} messages, {bytes}, {per_s} per second")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_how_far_and_how_fast() {
+        let mut progress = Progress::new(400);
+        (progress.messages, progress.bytes, progress.done) = (1_200, 3 << 20, 100);
+        assert_eq!(progress.line(Duration::from_secs(2)), " 25 %  1200 messages, 3 MiB, 600 per second");
+        assert_eq!(progress.bar(), format!("[{}{}]", "=".repeat(7), " ".repeat(23)));
+        progress.done = 500;
+        assert_eq!(progress.percent(), 100);
+        assert_eq!(Progress::new(0).percent(), 100);
+    }
+}
