@@ -4,8 +4,8 @@ use super::archive::{Heading, IndexLine, MaildirName, Piece, Splitter, ToCrlf, k
 use super::file;
 use super::output::{Failure, complain, failed, say};
 use super::progress::Progress;
-use super::sources::{FILE_WEIGHT, Folder, Kind, Names, file_name, find};
-use crate::imap::grammar::MailboxName;
+use super::sources::{FILE_WEIGHT, Folder, INDEX, Kind, Names, file_name, find};
+use crate::imap::grammar::{MailboxName, NameError};
 use crate::net::{FRAME_BYTES_MAX, LocalClient};
 use crate::serve::transfer::{Acked, Arrived, BATCH_BYTES, BATCH_MESSAGES_MAX, Before, ImportOrder, Line, Marks, kind};
 use crate::serve::{Answer, Request};
@@ -136,18 +136,21 @@ impl Carrier {
             if position.is_some_and(|position| folder.key < position.folder) {
                 continue;
             }
-            if let Err(error) = MailboxName::from_utf8(&folder.mailbox) {
-                self.miss(&folder.path.display().to_string(), &format!("{}: {}", folder.mailbox, error.words()));
-                continue;
+            match mailbox_name(&folder.mailbox) {
+                Ok(name) => self.mailbox(&name)?,
+                Err(error) => {
+                    let why = format!("its mailbox cannot be {}: {}", folder.mailbox, error.words());
+                    self.miss(&folder.path.display().to_string(), &why);
+                    continue;
+                }
             }
-            self.mailbox(&folder.mailbox)?;
             match folder.kind {
                 Kind::Mbox => self.mbox(folder, resumed)?,
                 Kind::Maildir | Kind::Eml => self.files(folder, resumed)?,
                 Kind::OneFile if resumed.is_some() => {}
                 Kind::OneFile => {
                     let position = Position { folder: folder.key.clone(), ..Position::default() };
-                    self.file(&folder.path, Marks::default(), None, &position)?;
+                    self.file(&folder.path, Marks::default(), (Lines::Unknown, false), &position)?;
                 }
             }
         }
@@ -336,7 +339,7 @@ impl Carrier {
             Kind::Maildir => keyword_letters(&small_file(&folder.path.join("dovecot-keywords"))),
             Kind::Mbox | Kind::Eml | Kind::OneFile => Vec::new(),
         };
-        let mut index = Index::open(&folder.path.join("index.tsv"));
+        let mut index = Index::open(&folder.path.join(INDEX));
         let mut names = Names::of(folder);
         let weight = self.progress.done;
         let mut count = 0_u64;
@@ -363,24 +366,27 @@ impl Carrier {
             let name = file_name(&named.path);
             if folder.kind == Kind::Maildir {
                 let said = MaildirName::parse(name.as_bytes(), &keywords);
-                self.file(&named.path, said.marks, Some(said.sizes), &position)?;
+                let lines = said.sizes.map_or(Lines::Unknown, |(size, size_crlf)| Lines::Sized { size, size_crlf });
+                self.file(&named.path, said.marks, (lines, true), &position)?;
             } else {
-                let marks = name.to_str().and_then(|name| index.find(name)).unwrap_or_default();
-                self.file(&named.path, marks, None, &position)?;
+                // What the index knows was written as it is kept.
+                let known = name.to_str().and_then(|name| index.find(name));
+                let lines = if known.is_some() { Lines::AsTheyAre } else { Lines::Unknown };
+                self.file(&named.path, known.unwrap_or_default(), (lines, false), &position)?;
             }
         }
     }
 
-    /// A message in a file of its own; `maildir` holds the sizes that its name says.
+    /// A message in a file of its own; whether its time is that of its arrival, as in a Maildir.
     fn file(
         &mut self,
         path: &Path,
         mut marks: Marks,
-        maildir: Option<Option<(u64, u64)>>,
+        (lines, is_arrival): (Lines, bool),
         position: &Position,
     ) -> Result<(), Stop> {
         let label = path.display().to_string();
-        let opened = File::open(path).and_then(|file| Ok((has_unix_lines(&file, maildir.flatten())?, file)));
+        let opened = File::open(path).and_then(|file| Ok((has_unix_lines(&file, lines)?, file)));
         let (is_lf, mut file) = match opened {
             Ok(opened) => opened,
             Err(error) => {
@@ -406,7 +412,7 @@ impl Carrier {
         if marks.unix_s.is_none() {
             let file_date = mtime(&file).map(|date| Date { zone_minutes: marks.zone_minutes, ..date });
             // A Maildir's file time is the time of arrival; others know only what the sender says.
-            let date = if maildir.is_some() { file_date } else { heading.date().or(file_date) };
+            let date = if is_arrival { file_date } else { heading.date().or(file_date) };
             if let Some(date) = date {
                 marks.set_date(date);
             }
@@ -429,6 +435,14 @@ impl Carrier {
             refused => Err(Failure::Failed(format!("{refused} messages could not be imported; they are named above"))),
         }
     }
+}
+
+/// The name, or the nearest that a mailbox can have.
+fn mailbox_name(name: &str) -> Result<String, NameError> {
+    let is_good = |level: &&str| !level.is_empty();
+    let plain = name.replace(|c: char| c.is_control() || matches!(c, '%' | '*' | '\u{2028}' | '\u{2029}'), "_");
+    let plain = plain.split('/').filter(is_good).collect::<Vec<_>>().join("/");
+    MailboxName::from_utf8(&plain).map(|name| name.as_str().to_owned())
 }
 
 /// A position's name as octets, which sort as the names do.
@@ -543,12 +557,25 @@ fn mtime(file: &File) -> Option<Date> {
     file.metadata().ok().map(|facts| Date { unix_s: facts.mtime(), zone_minutes: 0 })
 }
 
-/// Whether lines end with LF alone: a name that says both sizes tells, else there is no CRLF in the file.
-fn has_unix_lines(mut file: &File, sizes: Option<(u64, u64)>) -> io::Result<bool> {
-    if let Some((size, size_crlf)) = sizes
-        && file.metadata()?.len() == size
-    {
-        return Ok(size_crlf != size);
+/// What is known of a file's line ends.
+#[derive(Clone, Copy, Debug)]
+enum Lines {
+    /// They are those that mail has, or the message's own.
+    AsTheyAre,
+    /// Octets in the file, and those that it has with CRLF.
+    Sized {
+        size: u64,
+        size_crlf: u64,
+    },
+    Unknown,
+}
+
+/// Whether lines end with LF alone, and are to get a CR: where nothing tells, no line of the file ends with CRLF.
+fn has_unix_lines(mut file: &File, lines: Lines) -> io::Result<bool> {
+    match lines {
+        Lines::AsTheyAre => return Ok(false),
+        Lines::Sized { size, size_crlf } if file.metadata()?.len() == size => return Ok(size_crlf != size),
+        Lines::Sized { .. } | Lines::Unknown => {}
     }
     let mut buffer = vec![0; READ_BYTES];
     let mut is_after_cr = false;
@@ -578,20 +605,36 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
         let long = "x".repeat(READ_BYTES - 1);
-        for (text, sizes, is_lf) in [
-            ("a\nb\n".to_owned(), None, true),
-            ("a\r\nb\n".to_owned(), None, false),
-            ("a\nb\r\n".to_owned(), None, false),
-            (format!("{long}\r\n"), None, false),
-            ("a\n".to_owned(), Some((2, 2)), false),
-            ("a\r\n".to_owned(), Some((3, 4)), true),
-            ("a\r\n".to_owned(), Some((9, 9)), false),
-            (String::new(), None, true),
+        let sized = |size, size_crlf| Lines::Sized { size, size_crlf };
+        for (text, lines, is_lf) in [
+            ("a\nb\n".to_owned(), Lines::Unknown, true),
+            ("a\nb\n".to_owned(), Lines::AsTheyAre, false),
+            ("a\r\nb\n".to_owned(), Lines::Unknown, false),
+            ("a\nb\r\n".to_owned(), Lines::Unknown, false),
+            (format!("{long}\r\n"), Lines::Unknown, false),
+            ("a\n".to_owned(), sized(2, 2), false),
+            ("a\r\n".to_owned(), sized(3, 4), true),
+            ("a\r\n".to_owned(), sized(9, 9), false),
+            (String::new(), Lines::Unknown, true),
         ] {
             fs::write(&path, &text).unwrap();
             let mut file = File::open(&path).unwrap();
-            assert_eq!(has_unix_lines(&file, sizes).unwrap(), is_lf, "{text:.9}");
+            assert_eq!(has_unix_lines(&file, lines).unwrap(), is_lf, "{text:.9}");
             assert_eq!(file.stream_position().unwrap(), 0);
+        }
+    }
+
+    #[test]
+    fn folders_with_names_that_no_mailbox_can_have_get_the_nearest() {
+        let deep = "x/".repeat(40);
+        for (name, mailbox) in [
+            ("a/b", Ok("a/b")),
+            ("100%/a*b", Ok("100_/a_b")),
+            ("a//b", Ok("a/b")),
+            ("inbox", Ok("INBOX")),
+            (&deep, Err(())),
+        ] {
+            assert_eq!(mailbox_name(name).map_err(drop), mailbox.map(str::to_owned), "{name}");
         }
     }
 

@@ -16,6 +16,8 @@ const FOLDERS_MAX: usize = 10_000;
 const DEPTH_MAX: usize = 32;
 /// Names that are held at once.
 const NAMES_MAX: usize = 16 * 1024;
+/// What says more of .eml files.
+pub(super) const INDEX: &str = "index.tsv";
 /// What a message in a file of its own counts in the progress beside those of an mbox, octets.
 pub(super) const FILE_WEIGHT: u64 = 8 * 1024;
 
@@ -101,6 +103,7 @@ impl Search<'_> {
         }
         let is_maildir = is_maildir(path);
         let mut messages = 0_u64;
+        let mut has_index = false;
         for entry in fs::read_dir(path)? {
             let entry = entry?;
             let (kind, name) = (entry.file_type()?, entry.file_name());
@@ -113,7 +116,10 @@ impl Search<'_> {
                 self.below(&entry.path(), &text, is_maildir, levels)?;
             } else if is_eml(&name) {
                 messages += 1;
-            } else if !is_maildir && !text.starts_with('.') && begins_with_from(&entry.path()).unwrap_or(false) {
+            } else if text == INDEX {
+                // We write one into every folder, empty or not.
+                has_index = true;
+            } else if !is_maildir && !text.starts_with('.') && is_mbox(&entry.path()).unwrap_or(false) {
                 let stem = text.strip_suffix(".mbox").unwrap_or(&text).to_owned();
                 levels.push(stem);
                 let (key, mailbox) = (format!("{}\u{1}", levels.join("/")), self.name(levels));
@@ -126,7 +132,7 @@ impl Search<'_> {
         if is_maildir {
             messages = count(path);
         }
-        if is_maildir || messages > 0 {
+        if is_maildir || has_index || messages > 0 {
             let (key, mailbox, weight) = (levels.join("/"), self.name(levels), messages.saturating_mul(FILE_WEIGHT));
             self.add(Folder { key, path: path.to_owned(), kind, mailbox, weight });
         }
@@ -176,6 +182,15 @@ fn count(maildir: &Path) -> u64 {
 fn is_eml(name: &std::ffi::OsStr) -> bool {
     Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("eml"))
         && !name.as_bytes().starts_with(b".")
+}
+
+/// An empty one is told by its name.
+fn is_mbox(path: &Path) -> io::Result<bool> {
+    let is_empty = || {
+        path.extension().is_some_and(|extension| extension == "mbox")
+            && path.metadata().is_ok_and(|facts| facts.len() == 0)
+    };
+    Ok(begins_with_from(path)? || is_empty())
 }
 
 fn begins_with_from(path: &Path) -> io::Result<bool> {
@@ -326,7 +341,8 @@ mod tests {
             fs::write(at(file), "From a Fri Jul  8 12:08:34 2011\n\n").unwrap();
         }
         fs::write(at("mbox/Archive.msf"), "// index").unwrap();
-        assert_eq!(mailboxes(&at("mbox"), None), named(&["Archive", "Archive/2020", "INBOX"], Kind::Mbox));
+        fs::write(at("mbox/Empty.mbox"), "").unwrap();
+        assert_eq!(mailboxes(&at("mbox"), None), named(&["Archive", "Archive/2020", "Empty", "INBOX"], Kind::Mbox));
         assert_eq!(mailboxes(&at("mbox/Archive"), Some("Old")), named(&["Old"], Kind::Mbox));
 
         for (source, words) in [("none", "cannot read"), ("eml/deep/notes.txt", "no mbox"), ("plus/.git", "no mbox")] {

@@ -5,6 +5,7 @@ use super::archive::{
     Quoter, ToLf, folder_name, keyword_letters, path_of_mailbox, print_from_line, put_index_line, put_name, put_top,
 };
 use super::args::Format;
+use super::sources::INDEX;
 use crate::base::replace_file;
 use crate::serve::transfer::{Folder, Marks, Outgoing};
 use crate::store::Date;
@@ -79,7 +80,7 @@ impl Target {
                 let place = levels.iter().fold(root.to_owned(), |path, level| path.join(level));
                 make_folder(&place)?;
                 remove_above(&place, last_uid)?;
-                let log = place.join("index.tsv");
+                let log = place.join(INDEX);
                 (place, Some(log))
             }
         };

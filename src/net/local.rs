@@ -167,6 +167,12 @@ impl LocalClient {
         Ok(BufWriter::with_capacity(FRAME_BYTES_MAX, self.0.get_ref().try_clone()?))
     }
 
+    /// Ends the connection, for writers of it as well.
+    pub fn close(&self) {
+        // Where it has ended already, that is as good.
+        drop(self.0.get_ref().shutdown(std::net::Shutdown::Both));
+    }
+
     /// Puts a frame of at most [`FRAME_BYTES_MAX`] octets into a writer of this connection.
     pub fn put_frame(to: &mut impl Write, kind: u8, octets: &[u8]) -> io::Result<()> {
         to.write_all(&head_of_frame(kind, octets)?)?;

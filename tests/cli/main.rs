@@ -6,4 +6,5 @@ mod backup;
 mod certificate;
 mod process;
 mod serve;
+mod transfer;
 mod up;

@@ -31,6 +31,9 @@ const STEP_MESSAGES: usize = 256;
 /// While memory is spent, a message waits so long, so many times.
 const MEMORY_PAUSE: Duration = Duration::from_millis(100);
 const MEMORY_TRIES: u32 = 300;
+/// Whoever finds the same import at work waits so long, so many times.
+const ALONE_PAUSE: Duration = Duration::from_millis(50);
+const ALONE_TRIES: u32 = 100;
 /// The system flags.
 const SYSTEM_FLAGS: u64 = (1 << Flags::KEYWORD_BIT_FIRST) - 1;
 const NOTHING_BEGUN: &str = "a message came before its mailbox";
@@ -107,6 +110,19 @@ pub(super) async fn serve(world: &World, scope: Scope, order: ImportOrder, strea
         Err(error) => return answer(stream, &failure(&error)).await,
     };
     let path = note::path(&scope.data, &order);
+    // One that was cut a moment ago may still be writing its note.
+    let mut tries = 0;
+    let _alone = loop {
+        if let Some(alone) = note::Alone::take(&path) {
+            break alone;
+        }
+        if tries >= ALONE_TRIES {
+            let message = "the same import is running already".to_owned();
+            return answer(stream, &Answer::TryLater { message }).await;
+        }
+        tries += 1;
+        world.clock.sleep(ALONE_PAUSE).await;
+    };
     let told = {
         let (path, order) = (path.clone(), ImportOrder { account: order.account.clone(), ..order });
         let look = move || {
@@ -186,6 +202,9 @@ impl Import<'_> {
                     self.commit().await?;
                     let path = self.path.clone();
                     self.blocking(move || note::remove(&path)).await?;
+                    // Nothing is left to be noted when the program goes.
+                    self.since = (0, 0);
+                    self.mailbox = None;
                 }
                 _ => return Err(End::Connection(io::ErrorKind::InvalidData.into())),
             }

@@ -285,7 +285,9 @@ impl Line {
 impl Drop for Line {
     fn drop(&mut self) {
         // The thread ends with its connection, and has written down everything then.
-        self.client = None;
+        if let Some(client) = self.client.take() {
+            client.close();
+        }
         if let Some(beside) = self.beside.take() {
             drop(beside.join());
         }

@@ -15,8 +15,10 @@ use super::ImportOrder;
 use crate::base::replace_file;
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// The format of notes.
 const VERSION: u32 = 1;
@@ -73,6 +75,26 @@ impl Note {
     }
 }
 
+/// Imports at work in this process, by their notes.
+static AT_WORK: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// The right to be at work on an import, for one at a time.
+#[derive(Debug)]
+pub(super) struct Alone(PathBuf);
+
+impl Alone {
+    pub(super) fn take(note: &Path) -> Option<Self> {
+        let is_first = AT_WORK.lock().unwrap_or_else(PoisonError::into_inner).insert(note.to_owned());
+        is_first.then(|| Self(note.to_owned()))
+    }
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        AT_WORK.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
+}
+
 /// Where the note of this import is.
 pub(super) fn path(data: &Path, order: &ImportOrder) -> PathBuf {
     let sum = digest(&SHA256, format!("{}\n{}", order.account, order.source).as_bytes());
@@ -91,6 +113,15 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_works_on_an_import_at_a_time() {
+        let (one, other) = (Path::new("/a note of this test"), Path::new("/another"));
+        let first = Alone::take(one).unwrap();
+        assert!(Alone::take(one).is_none() && Alone::take(other).is_some());
+        drop(first);
+        assert!(Alone::take(one).is_some());
+    }
 
     #[test]
     fn a_note_is_read_again_for_its_own_import_alone() {
