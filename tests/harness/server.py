@@ -86,7 +86,7 @@ class Server:
             [binary(), "--config", self.config, *words], input=stdin, capture_output=True, timeout=timeout, check=False
         )
         if check and done.returncode != 0:
-            raise RuntimeError(f"pigeon {' '.join(words)} ended with {done.returncode}: {done.stderr.decode()[-500:]}")
+            raise RuntimeError(f"pigeon {' '.join(map(str, words))} ended with {done.returncode}: {done.stderr.decode()[-500:]}")
         return done
 
     def add_user(self, name, password=None):
