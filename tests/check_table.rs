@@ -40,7 +40,7 @@ struct BrokenFile {
 }
 
 /// One problem each; the line it must point at.
-const FILES: [BrokenFile; 27] = [
+const FILES: [BrokenFile; 28] = [
     BrokenFile {
         why: "the only required key",
         text: "data = \"/srv/mail\"\n",
@@ -222,6 +222,13 @@ const FILES: [BrokenFile; 27] = [
         line: 3,
         message: "90000 ms is too long for `gather`",
         remedy: "gather = \"3 ms\"",
+    },
+    BrokenFile {
+        why: "an endurance without its unit",
+        text: "hostname = \"a.example\"\n[store]\nendurance = \"10\"\n",
+        line: 3,
+        message: "`10` is no size",
+        remedy: "write a size from 0 B to 1024 TiB",
     },
     BrokenFile {
         why: "a relay that is no address",

@@ -3,9 +3,12 @@
 use super::manage::reading;
 use super::output::{Failure, failed, say, say_json, table};
 use crate::config::human_bytes;
-use crate::serve::{Answer, Request, Running, Status};
+use crate::serve::{Answer, Request, Running, Status, WearStatus};
 use crate::tls::date;
 use std::path::Path;
+
+/// No card lives so long (a thousand years).
+const LIFE_S_MAX: u64 = 1_000 * 365 * 86_400;
 
 pub(super) fn run(config: Option<&Path>, json: bool) -> Result<(), Failure> {
     match reading(config)?.ask(Request::Status) {
@@ -36,7 +39,25 @@ fn text(status: &Status) -> String {
             human_bytes(holds.index_bytes)
         ),
     );
+    rows_of_wear(&status.wear, &mut row);
     table(&rows)
+}
+
+fn rows_of_wear(wear: &WearStatus, row: &mut impl FnMut(&str, String)) {
+    let per_message =
+        wear.per_message_bytes.map_or_else(String::new, |bytes| format!(", {} per message", human_bytes(bytes)));
+    let (today, all) = (human_bytes(wear.written_today_bytes), human_bytes(wear.written_bytes));
+    row("written", format!("{today} today, {all} in all{per_message}"));
+    if let Some(endurance) = wear.endurance_bytes {
+        let left = match wear.left_s {
+            Some(left_s) if left_s >= LIFE_S_MAX => "at this pace for ever".to_owned(),
+            Some(left_s) => format!("{} left at this pace", human_time(left_s)),
+            None => "what is left can be told after a day".to_owned(),
+        };
+        // Hundredths of a percent.
+        let used = u128::from(wear.written_bytes) * 10_000 / u128::from(endurance.max(1));
+        row("card", format!("{}.{:02} % of {} used, {left}", used / 100, used % 100, human_bytes(endurance)));
+    }
 }
 
 fn rows_of_server(server: &Running, version: &str, row: &mut impl FnMut(&str, String)) {
@@ -61,7 +82,7 @@ fn rows_of_server(server: &Running, version: &str, row: &mut impl FnMut(&str, St
     );
     row("buffers", format!("{} of {}", human_bytes(memory.budget_spent_bytes), human_bytes(memory.budget_bytes)));
     let store = &server.store;
-    row("written", format!("{} in {} syncs since the start", human_bytes(store.written_bytes), store.syncs));
+    row("this run", format!("{} written in {} syncs", human_bytes(store.written_bytes), store.syncs));
     if let Some(why) = &store.read_only {
         row("read only", why.clone());
     }
@@ -69,7 +90,7 @@ fn rows_of_server(server: &Running, version: &str, row: &mut impl FnMut(&str, St
 
 /// Seconds for people: the two largest units.
 fn human_time(seconds: u64) -> String {
-    let units = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+    let units = [(365 * 86_400, "y"), (86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
     let mut rest = seconds;
     let mut parts = Vec::new();
     for (length, unit) in units {
@@ -87,8 +108,38 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_cards_life_is_told_where_its_endurance_is_known() {
+        let shown = |wear: &WearStatus| {
+            let mut rows = Vec::new();
+            rows_of_wear(wear, &mut |name, value| rows.push(format!("{name}: {value}")));
+            rows
+        };
+        let mut wear = WearStatus { written_today_bytes: 2 << 20, written_bytes: 5 << 30, ..WearStatus::default() };
+        assert_eq!(shown(&wear), ["written: 2 MiB today, 5 GiB in all"]);
+        (wear.per_message_bytes, wear.endurance_bytes) = (Some(9 << 10), Some(10 << 40));
+        assert_eq!(
+            shown(&wear),
+            [
+                "written: 2 MiB today, 5 GiB in all, 9 KiB per message",
+                "card: 0.04 % of 10 TiB used, what is left can be told after a day"
+            ]
+        );
+        wear.left_s = Some(41 * 365 * 86_400);
+        assert!(shown(&wear)[1].ends_with("41 y left at this pace"));
+        wear.left_s = Some(u64::MAX);
+        assert!(shown(&wear)[1].ends_with("at this pace for ever"));
+    }
+
+    #[test]
     fn times_are_written_for_people() {
-        let table = [(0, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (86_400, "1 d"), (90_061, "1 d 1 h")];
+        let table = [
+            (0, "0 s"),
+            (59, "59 s"),
+            (61, "1 min 1 s"),
+            (86_400, "1 d"),
+            (90_061, "1 d 1 h"),
+            (366 * 86_400, "1 y 1 d"),
+        ];
         for (seconds, text) in table {
             assert_eq!(human_time(seconds), text);
         }

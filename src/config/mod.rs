@@ -184,6 +184,8 @@ pub struct StoreConfig {
     pub reserve_bytes: u64,
     /// How long a commit waits for company.
     pub gather: Duration,
+    /// What the disk can take over its life, bytes; 0: nobody knows.
+    pub endurance_bytes: u64,
 }
 
 impl Default for StoreConfig {
@@ -193,6 +195,7 @@ impl Default for StoreConfig {
             index_cache_bytes: MIB,
             reserve_bytes: 64 * MIB,
             gather: Duration::from_millis(3),
+            endurance_bytes: 0,
         }
     }
 }

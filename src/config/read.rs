@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// Every key, by section (the first have none), in the file's order.
-pub(super) const KEYS: [(&str, &str); 21] = [
+pub(super) const KEYS: [(&str, &str); 22] = [
     ("", "hostname"),
     ("", "data"),
     ("listen", "smtp"),
@@ -31,6 +31,7 @@ pub(super) const KEYS: [(&str, &str); 21] = [
     ("store", "index_cache"),
     ("store", "reserve"),
     ("store", "gather"),
+    ("store", "endurance"),
     ("outbound", "relay"),
     ("outbound", "password_file"),
 ];
@@ -220,6 +221,7 @@ impl Reader<'_> {
         if let Some(gather) = self.duration(root, "store", "gather", Duration::from_secs(1)) {
             store.gather = gather;
         }
+        bytes(self, "store", "endurance", 0..=1024 * 1024 * GIB, &mut config.store.endurance_bytes);
         self.memory_for_the_cache(&config);
         config.outbound = self.outbound(root);
         hostname.map(|_| config)

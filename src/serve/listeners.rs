@@ -137,6 +137,7 @@ async fn accept(server: Arc<Server>, service: Service, listener: Listener) {
         match listener.accept().await {
             Ok(socket) => {
                 server.renew_certificate_if_due();
+                server.save_wear_if_due();
                 session::start(&server, service, socket);
             }
             Err(error) if is_out_of_room(&error) => {

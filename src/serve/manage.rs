@@ -7,7 +7,7 @@ use super::world::World;
 use crate::accounts::Error;
 use crate::base::Secret;
 use crate::store::verify::{Part, Progress};
-use crate::store::{AccountId, Refusal};
+use crate::store::{AccountId, Refusal, Stats};
 use serde::{Deserialize, Serialize};
 
 /// Accounts of one answer; aliases are fewer, because one may have a thousand targets.
@@ -187,7 +187,7 @@ pub async fn perform(world: &World, request: Request) -> Answer {
         Request::Import(_) | Request::Export(_) => {
             return Answer::Failed { message: "a transfer has a connection of its own".to_owned() };
         }
-        Request::Status => return answer(holds(world).await.map(|holds| Answer::Status(Box::new(Status::new(holds))))),
+        Request::Status => return answer(status(world).await),
     };
     answer(done.map(|()| Answer::Done))
 }
@@ -224,8 +224,14 @@ async fn users(world: &World, after: Option<u32>) -> Result<Answer, Error> {
     Ok(Answer::Users { users, after })
 }
 
-async fn holds(world: &World) -> Result<Holds, Error> {
+async fn status(world: &World) -> Result<Answer, Error> {
     let stats = world.store.stats().await?;
+    let times = (world.clock.unix_s(), world.clock.monotonic());
+    let wear = world.wear.status(&stats, world.endurance_bytes, times);
+    Ok(Answer::Status(Box::new(Status::new(holds(world, &stats).await?, wear))))
+}
+
+async fn holds(world: &World, stats: &Stats) -> Result<Holds, Error> {
     let mut holds = Holds {
         domains: world.accounts.domains().await?.len() as u64,
         live_bytes: stats.live_bytes,

@@ -14,6 +14,7 @@ mod server;
 mod session;
 mod status;
 pub mod transfer;
+mod wear;
 mod world;
 
 pub use control::{Asked, ask, connect, socket_path};
@@ -23,6 +24,7 @@ pub use malloc::tune as tune_allocator;
 pub use manage::{Alias, Answer, Checked, Password, Request, User, perform};
 pub use process::{become_owner, raise_file_limit};
 pub use status::{Connections, Holds, Memory, Running, Served, Status, StoreWork};
+pub use wear::WearStatus;
 pub use world::{StartError, World, create_folder};
 
 use crate::base::Clock;

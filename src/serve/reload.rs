@@ -65,6 +65,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
         ("store.segment", before.segment_bytes != after.segment_bytes),
         ("store.index_cache", before.index_cache_bytes != after.index_cache_bytes),
         ("store.gather", before.gather != after.gather),
+        ("store.endurance", before.endurance_bytes != after.endurance_bytes),
     ];
     changed.into_iter().filter(|(_, is_changed)| *is_changed).map(|(key, _)| key).collect()
 }

@@ -79,6 +79,14 @@ impl Server {
         self.executor.spawn(renew).detach();
     }
 
+    /// Writes down what the disk has taken, once an hour; looked at with every connection, as above.
+    pub(super) fn save_wear_if_due(&self) {
+        let world = self.world.clone();
+        if world.wear.is_due(world.clock.monotonic()) {
+            drop(self.world.workers.start(move || world.save_wear()));
+        }
+    }
+
     /// How it is now.
     pub(super) async fn running(&self) -> Result<Running, Refusal> {
         let stats = self.world.store.stats().await?;

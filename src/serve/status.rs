@@ -1,5 +1,6 @@
 //! What a server serves, holds and spends, as `pigeon status` shows it.
 
+use super::wear::WearStatus;
 use serde::{Deserialize, Serialize};
 
 /// One look at a data directory, and at its server if one runs.
@@ -9,6 +10,8 @@ pub struct Status {
     pub version: String,
     /// What is kept.
     pub holds: Holds,
+    /// What the disk has taken.
+    pub wear: WearStatus,
     /// The running server.
     pub server: Option<Running>,
 }
@@ -34,8 +37,8 @@ pub struct Running {
 
 impl Status {
     /// Of a store that nobody serves.
-    pub(super) fn new(holds: Holds) -> Self {
-        Self { version: env!("CARGO_PKG_VERSION").to_owned(), holds, server: None }
+    pub(super) fn new(holds: Holds, wear: WearStatus) -> Self {
+        Self { version: env!("CARGO_PKG_VERSION").to_owned(), holds, wear, server: None }
     }
 }
 

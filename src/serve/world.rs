@@ -1,5 +1,6 @@
 //! The store and the accounts, opened as configured: what a server serves, and what a verb works on without a server.
 
+use super::wear::Wear;
 use crate::accounts::Accounts;
 use crate::base::{Budget, Clock, Workers};
 use crate::config::Config;
@@ -7,6 +8,7 @@ use crate::store::{OpenError, Options, Store};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::{fmt, io};
 
 /// Threads for work that blocks: one may wait for a slow disk while the other reads what is cached.
@@ -27,6 +29,10 @@ pub struct World {
     pub store: Store,
     /// Who may log in.
     pub accounts: Accounts,
+    /// What the disk has taken over its life.
+    pub(super) wear: Arc<Wear>,
+    /// What it can take, bytes; 0 when nobody said.
+    pub(super) endurance_bytes: u64,
 }
 
 /// Why nothing can be served.
@@ -89,12 +95,25 @@ impl World {
         let store = store.map_err(|error| not_opened(&config.data, error))?;
         store.keep_free(config.store.reserve_bytes);
         let accounts = Accounts::new(store.clone(), clock.clone()).map_err(thread)?;
-        Ok(Self { clock, workers, budget, store, accounts })
+        let wear = Arc::new(Wear::open(&config.data, clock.monotonic()));
+        if let Ok(stats) = smol::future::block_on(store.stats()) {
+            wear.begin(stats.messages_ever);
+        }
+        let endurance_bytes = config.store.endurance_bytes;
+        Ok(Self { clock, workers, budget, store, accounts, wear, endurance_bytes })
     }
 
     /// Writes down what is pending and gives the data directory back. Blocks.
     pub fn close(&self) {
         self.store.close();
+        self.save_wear();
+    }
+
+    /// Writes down what the disk has taken. Blocks.
+    pub(super) fn save_wear(&self) {
+        if let Err(error) = self.wear.save(&self.store, self.clock.unix_s(), self.clock.monotonic()) {
+            log::warn!("cannot write down how much was written: {error}");
+        }
     }
 }
 

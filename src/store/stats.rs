@@ -41,10 +41,19 @@ pub struct Stats {
     pub accounts: u64,
     /// Messages; copies count once.
     pub messages: u64,
+    /// Messages that were ever stored; copies count once.
+    pub messages_ever: u64,
     /// Deleted mailboxes whose rows are still being removed.
     pub doomed: u64,
     /// Why nothing can be written at the moment.
     pub read_only: Option<String>,
+}
+
+impl super::Store {
+    /// Octets written to the disk since the store was opened; can be asked of a closed one, too.
+    pub fn written_bytes(&self) -> u64 {
+        self.shared.meter.written_bytes.load(Ordering::Relaxed)
+    }
 }
 
 pub(crate) async fn stats(shared: &Arc<Shared>) -> Result<Stats, Refusal> {
@@ -71,6 +80,7 @@ pub(crate) async fn stats(shared: &Arc<Shared>) -> Result<Stats, Refusal> {
                 index_bytes: index.bytes(),
                 accounts: state.accounts,
                 messages: state.messages,
+                messages_ever: state.message_next.saturating_sub(1),
                 doomed: state.doomed,
                 read_only: of_shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             })

@@ -76,6 +76,49 @@ fn the_verbs_do_the_same_with_a_server_and_without() {
     assert!(text(&home.verb(&["status"], "").stdout).contains("not running"));
 }
 
+#[test]
+fn what_the_card_has_taken_is_counted_over_restarts() {
+    let home = Home::new("[store]\nendurance = \"10 TB\"");
+    let wear = || -> serde_json::Value {
+        let status = home.verb(&["status", "--json"], "");
+        serde_json::from_slice::<serde_json::Value>(&status.stdout).expect("JSON")["wear"].clone()
+    };
+    let added = home.verb(&["user", "add", "alice@example.org", "--password-stdin"], "wonderland-7\n");
+    assert_eq!(added.status.code(), Some(0));
+    let first = wear();
+    let bytes = |wear: &serde_json::Value, key: &str| wear[key].as_u64().expect("a number");
+    assert!(bytes(&first, "written_bytes") > 0 && first["per_message_bytes"].is_null());
+    assert_eq!(bytes(&first, "endurance_bytes"), 10_000_000_000_000);
+
+    let server = home.serve();
+    for n in 0..20 {
+        let mut talk = Talk::to(home.smtp);
+        talk.line();
+        for line in ["HELO x", "MAIL FROM:<a@b.example>", "RCPT TO:<alice@example.org>", "DATA"] {
+            talk.say(line);
+            talk.line();
+        }
+        talk.say(&format!("Subject: {n}\r\n\r\nx\r\n."));
+        assert!(talk.line().starts_with("250"));
+    }
+    let running = wear();
+    assert_eq!(bytes(&running, "messages"), 20);
+    assert!(bytes(&running, "written_bytes") > bytes(&first, "written_bytes") + 20 * 4096, "{running}");
+    assert_eq!(bytes(&running, "per_message_bytes"), bytes(&running, "written_bytes") / 20);
+    assert!(bytes(&running, "written_today_bytes") <= bytes(&running, "written_bytes"));
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(), Some(0));
+    let later = wear();
+    assert!(bytes(&later, "written_bytes") >= bytes(&running, "written_bytes"), "{later} after {running}");
+    assert_eq!(bytes(&later, "messages"), 20);
+
+    let shown = text(&home.verb(&["status"], "").stdout);
+    assert!(shown.contains("per message") && shown.contains("TiB used"), "{shown}");
+    // A broken file counts from nothing and stops nobody.
+    fs::write(home.data().join("wear.json"), "{").expect("written");
+    assert!(bytes(&wear(), "written_bytes") < bytes(&later, "written_bytes"));
+}
+
 /// Every verb once, for a domain that is new.
 fn manage(home: &Home, domain: &str) {
     let (alice, bob, team) = (format!("alice@{domain}"), format!("bob@{domain}"), format!("team@{domain}"));
