@@ -258,6 +258,69 @@ fn replay_goes_on_behind_a_missing_or_truncated_segment() {
 }
 
 #[test]
+fn a_damaged_first_batch_of_the_last_segment_is_told_and_gives_no_uid_twice() {
+    let workers = workers();
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        let store = filled(&disk, &workers, 1).await;
+        // What comes next begins a segment, as it does whenever one is full.
+        drop(store.hold().await.unwrap());
+        let seen = store.deliver(message(&store, b"two").await.unwrap(), into(&[INBOX])).await.unwrap()[0].uid;
+        let cut = disk.reboot(Cut::Nothing);
+        let last = commits(&cut).pop().unwrap();
+        // The batch's header, its body, its event, its magic, all of it.
+        for ruined in [4_096 + 10..4_096 + 11, 4_096 + 60..4_096 + 61, 4_096..4_100, 4_096..8_192] {
+            let disk = cut.revive();
+            let mut contents = disk.contents(&last).unwrap();
+            contents[ruined.clone()].iter_mut().for_each(|octet| *octet ^= 1);
+            disk.put(&last, &contents);
+            let store = open(&disk, &workers).unwrap();
+            assert!(store.damage().1 > 0, "{ruined:?}");
+            let now = store.deliver(message(&store, b"three").await.unwrap(), into(&[INBOX])).await.unwrap()[0].uid;
+            assert!(now > seen, "{ruined:?}: UID {now:?} after {seen:?}");
+            let digest = store.digest().await.unwrap();
+            store.close();
+            drop(store);
+            let store = open(&disk, &workers).unwrap();
+            assert_eq!((store.digest().await.unwrap(), store.damage().1), (digest, 0), "{ruined:?}");
+        }
+        // An index that has seen it lacks nothing.
+        let disk = cut.revive();
+        let store = open(&disk, &workers).unwrap();
+        store.close();
+        drop(store);
+        let last = commits(&disk).pop().unwrap();
+        flip(&disk, &last, 4_096 + 60, 0);
+        let store = open(&disk, &workers).unwrap();
+        assert_eq!((store.damage().1, uids(&store, INBOX).await.0.contains(seen)), (0, true));
+    });
+}
+
+#[test]
+fn a_segment_that_names_itself_or_a_later_one_as_predecessor_ends_the_search() {
+    let workers = workers();
+    smol::block_on(async {
+        let origin = SimDisk::new();
+        let store = filled(&origin, &workers, 40).await;
+        let before = [uids(&store, INBOX).await, uids(&store, TRASH).await];
+        store.close();
+        drop(store);
+        origin.remove("index.redb").unwrap();
+        let names = commits(&origin);
+        for (name, later) in [(names.last().unwrap(), 0), (&names[1], 0), (&names[1], 1)] {
+            let disk = origin.revive();
+            let mut contents = disk.contents(name).unwrap();
+            let number = u64::from_le_bytes(contents[16..24].try_into().unwrap()) + later;
+            contents[24..32].copy_from_slice(&number.to_le_bytes());
+            let crc = crc32c::crc32c(&contents[..52]);
+            contents[52..56].copy_from_slice(&crc.to_le_bytes());
+            disk.put(name, &contents);
+            must_go_on(&disk, &workers, &before, 1, name).await;
+        }
+    });
+}
+
+#[test]
 fn an_index_that_knows_more_than_the_log_keeps_what_it_knows() {
     let workers = workers();
     smol::block_on(async {

@@ -103,7 +103,10 @@ fn read_link(disk: &dyn Disk, number: u64, damage: &mut Damage) -> io::Result<Li
     let name = file_name(Kind::Commit, number);
     let file = disk.open(&name)?;
     let header = tried(|| Header::read(&*file))?.flatten();
-    if let Some(header) = header.filter(|header| header.kind == Kind::Commit && header.number == number) {
+    // Numbers ascend: what names a later one, or itself, as the one before was not written by us.
+    let is_ours =
+        |header: &Header| header.kind == Kind::Commit && header.number == number && header.predecessor.segment < number;
+    if let Some(header) = header.filter(is_ours) {
         let (salt, predecessor) = (Some(header.salt), Some(header.predecessor));
         return Ok(Link { number, salt, predecessor, first_sequence: None });
     }
@@ -115,7 +118,7 @@ fn read_link(disk: &dyn Disk, number: u64, damage: &mut Damage) -> io::Result<Li
 }
 
 /// Reads; nothing when it cannot be read however often it is tried.
-fn tried<O>(read: impl Fn() -> io::Result<O>) -> io::Result<Option<O>> {
+pub(crate) fn tried<O>(mut read: impl FnMut() -> io::Result<O>) -> io::Result<Option<O>> {
     for _ in 1..READ_TRIES {
         if let Ok(outcome) = read() {
             return Ok(Some(outcome));
@@ -123,12 +126,15 @@ fn tried<O>(read: impl Fn() -> io::Result<O>) -> io::Result<Option<O>> {
     }
     match read() {
         Ok(outcome) => Ok(Some(outcome)),
-        // An end that comes too early is the file's fault, not the disk's; so is a page that cannot be read.
-        Err(error) if matches!(error.raw_os_error(), Some(EIO)) || error.kind() == io::ErrorKind::UnexpectedEof => {
-            Ok(None)
-        }
+        Err(error) if is_lost(&error) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Whether an error is about what was to be read, and not about the disk as a whole: an end that comes too early, or a page
+/// that cannot be read.
+pub(crate) fn is_lost(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::UnexpectedEof || error.raw_os_error() == Some(EIO)
 }
 
 /// The system's number for a page that cannot be read.
@@ -178,7 +184,9 @@ pub(crate) fn walk(
             last = Position { segment: number, end: offset, sequence: batch.sequence, crc: batch.crc };
             each(batch, last, !damage.is_none())?;
         }
-        if let Some(told) = told_end.filter(|told| offset < *told) {
+        // A segment gets its name when its first batch is durable: that one is never the torn end of the log.
+        let first_end = (next.is_none() && offset == PAGE_BYTES).then_some(len.max(PAGE_BYTES + 1));
+        if let Some(told) = told_end.or(first_end).filter(|told| offset < *told) {
             damage.note(format!("segment {number} has no whole batch between {offset} and {told}"));
             ruins(&file, (number, salt), (offset, limit), (&mut last, u64::MAX), each)?;
         }
