@@ -16,6 +16,7 @@ use pigeon::store::sim::{Cut, SimDisk, Tear};
 use pigeon::store::*;
 use std::collections::BTreeMap;
 use store_support::mail::{arriving_bytes, mail};
+use store_support::worn::Worn;
 use store_support::*;
 
 const INBOX: MailboxId = MailboxId(1);
@@ -394,5 +395,35 @@ fn a_year_of_ordinary_use_stays_near_what_is_live() {
                 "{uid:?}"
             );
         }
+    });
+}
+
+#[test]
+fn an_unreadable_chunk_does_not_stop_reclaim_and_is_named_by_verify() {
+    let (disk, workers) = (SimDisk::new(), workers());
+    smol::block_on(async {
+        let worn = Worn::new(&disk);
+        let store = open_worn(&worn, &workers).unwrap();
+        store.reclaim_no_faster_than(u64::MAX);
+        with_inbox(&store).await;
+        for n in 0..40 {
+            deliver(&store, &noise(n, 70_000)).await;
+        }
+        expunge(&store, (1..=40).filter(|n| n % 4 != 0).map(Uid).collect()).await;
+        snapshots(&store).await;
+        // One sector in the first bodies: some live, some dead.
+        let mut bodies: Vec<String> = disk.list("log").unwrap();
+        bodies.retain(|name| name.ends_with(".body"));
+        bodies.sort();
+        for name in &bodies[2..5] {
+            worn.spoil(&format!("log/{name}"), 16_384..20_480);
+        }
+        worn.spoil("snapshots/0000000001.snapshot", 4_096..8_192);
+        let done = keep_all(&store).await;
+        assert!(done.segments > 10, "{done:?}");
+        let verified = store.verify(&mut |_| ()).await.unwrap();
+        let bodies = verified.faults.iter().filter(|fault| matches!(fault, verify::Fault::Body { .. })).count() as u64;
+        let snapshot = verified.faults.iter().any(|fault| matches!(fault, verify::Fault::Snapshot { number: 1, .. }));
+        assert!(bodies > 0 && snapshot && bodies + 1 == verified.faults_total, "{verified:?}");
     });
 }

@@ -2,6 +2,7 @@
 //! stored, into the body segment that grows. A damaged chunk stays where it is. Nothing is believed to lie in the new place
 //! before it is durable there and an event says so.
 
+use crate::store::chain::tried;
 use crate::store::chunk::{HEADER_BYTES, Header};
 use crate::store::disk::DiskFile;
 use crate::store::index::{IndexError, Rx};
@@ -166,7 +167,7 @@ fn copy_extent(shared: &Shared, extent: &Extent, to: &mut Output<'_>) -> io::Res
 /// Why a chunk could not be had.
 #[derive(Debug)]
 pub(crate) enum ChunkError {
-    /// It is not what was written, or not there.
+    /// It is not what was written, not there, or cannot be read however often it is tried.
     Damaged,
     /// The disk failed.
     Disk(io::Error),
@@ -213,10 +214,7 @@ impl<'a> Chunks<'a> {
     }
 
     fn read(&self, at: u64, to: &mut [u8]) -> Result<(), ChunkError> {
-        self.file.read_at(at, to).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => ChunkError::Damaged,
-            _ => ChunkError::Disk(error),
-        })
+        tried(|| self.file.read_at(at, to)).map_err(ChunkError::Disk)?.ok_or(ChunkError::Damaged)
     }
 }
 
