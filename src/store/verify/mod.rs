@@ -6,7 +6,7 @@ mod bodies;
 mod places;
 mod rows;
 
-use super::chain::{chain, walk};
+use super::chain::{chain, is_lost, walk};
 use super::index::IndexError;
 use super::segment::{Kind, Position, parse_name};
 use super::snapshot::{self, SnapshotError};
@@ -185,7 +185,8 @@ fn note_index(report: &mut Verified, error: &IndexError) {
     report.note(Fault::Index { why: error.to_string() });
 }
 
-/// Every batch from the older snapshot on, as a start without an index would read them.
+/// Every batch from the oldest snapshot that is kept on, as a start without an index would read them. A store that was
+/// restored has one, and nothing of the log before it.
 async fn log(
     shared: &Arc<Shared>,
     report: &mut Verified,
@@ -194,7 +195,8 @@ async fn log(
     let of = shared.clone();
     let read = move || -> Result<(u64, u64, super::chain::Damage), super::recover::RecoverError> {
         let to = of.index.read(query::state)?.position;
-        let from = of.older_snapshot().map_or_else(Position::default, |older| older.position);
+        let oldest = of.older_snapshot().or_else(|| of.newest_snapshot());
+        let from = oldest.map_or_else(Position::default, |oldest| oldest.position);
         let (mut numbers, mut batches, mut bytes) = (Vec::new(), 0, 0);
         for name in of.disk.list("log")? {
             if let Some((Kind::Commit, number)) = parse_name(&name)
@@ -241,9 +243,7 @@ async fn snapshots(
                 report.snapshots += 1;
                 progress(Progress { part: Part::Snapshots, done: snapshot.bytes, total: snapshot.bytes });
             }
-            Err(SnapshotError::Disk(error)) if error.kind() != io::ErrorKind::UnexpectedEof => {
-                return Err(refusal_of(&error));
-            }
+            Err(SnapshotError::Disk(error)) if !is_lost(&error) => return Err(refusal_of(&error)),
             Err(error) => report.note(Fault::Snapshot { number, why: error.to_string() }),
         }
     }

@@ -290,3 +290,27 @@ fn damaged_rows_and_wrong_counters_are_named() {
         assert_eq!(told.faults, [row]);
     });
 }
+
+#[test]
+fn a_restored_store_has_one_snapshot_and_no_fault() {
+    smol::block_on(async {
+        let (disk, stick, there) = (SimDisk::new(), SimDisk::new(), SimDisk::new());
+        let store = open(&disk);
+        filled(&store).await;
+        // What lies before the older snapshot goes.
+        store.snapshot().await.unwrap();
+        deliver(&store, b"one more").await;
+        store.snapshot().await.unwrap();
+        while store.keep_house().await.unwrap() != Kept::Nothing {}
+        let held = store.hold().await.unwrap();
+        backup::back_up(&disk, &stick, (held.batch, &held.names), &mut |_, _| ()).unwrap();
+        drop(held);
+        let manifest = backup::newest(&stick).unwrap();
+        backup::restore(&stick, &manifest, &there, &mut |_, _| ()).unwrap();
+        assert!(!there.list("log").unwrap().contains(&"0000000001.commit".to_owned()), "this test needs the log cut");
+        let restored = open(&there);
+        assert_eq!(restored.damage().1, 0);
+        let report = restored.verify(&mut |_| ()).await.unwrap();
+        assert_eq!((report.faults, report.snapshots), (Vec::new(), 1));
+    });
+}
