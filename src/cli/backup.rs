@@ -2,7 +2,7 @@
 
 use super::bar::Bar;
 use super::file;
-use super::output::{Failure, failed, say};
+use super::output::{Failure, complain, failed, say};
 use crate::config::{Config, human_bytes};
 use crate::serve::{Answer, Request, World, ask, connect, create_folder};
 use crate::store::backup::{self, BackupError, Manifest};
@@ -33,6 +33,9 @@ pub(super) fn back_up(config: Option<&Path>, target: &Path) -> Result<(), Failur
     let copied = backup::back_up(&from, &to, (batch, &names), &mut |done, total| bar.at(done, total));
     drop((bar, held));
     let copied = copied.map_err(|error| told(&error, target))?;
+    for name in &copied.unreadable {
+        complain(&format!("pigeon: a part of {name} cannot be read; what it holds is not in the backup\n"));
+    }
     say(&format!(
         "{}: complete, {} in {} files; {} in {} of them new\n",
         target.display(),
@@ -40,7 +43,8 @@ pub(super) fn back_up(config: Option<&Path>, target: &Path) -> Result<(), Failur
         copied.files,
         human_bytes(copied.new_bytes),
         copied.new_files
-    ))
+    ))?;
+    if copied.unreadable.is_empty() { Ok(()) } else { Err(Failure::Told) }
 }
 
 /// Restores into a temporary place beside the data, and looks whether everything is there.
@@ -50,6 +54,8 @@ pub(super) fn check(config: Option<&Path>, target: &Path) -> Result<(), Failure>
     let place = beside(&config.data, "checking");
     remove_ours(&place)?;
     create_folder(&place)?;
+    must_fit(&place, manifest.bytes().saturating_add(config.store.reserve_bytes))
+        .inspect_err(|_| drop(remove_ours(&place)))?;
     let outcome = check_in(&config, &place, (&from, &manifest), target);
     let removed = remove_ours(&place);
     outcome?;
@@ -115,9 +121,12 @@ pub(super) fn restore(config: Option<&Path>, source: &Path, to: Option<&Path>) -
     }
     let owner = refuse_used(data)?;
     let (from, manifest) = newest(source)?;
-    let place = beside(data, "restoring");
+    // What a file system is mounted on cannot be replaced: it is filled from within.
+    let is_mounted = is_mount_point(data);
+    let place = if is_mounted { data.join(RESTORING) } else { beside(data, "restoring") };
     remove_ours(&place)?;
     create_folder(&place)?;
+    must_fit(&place, manifest.bytes()).inspect_err(|_| drop(remove_ours(&place)))?;
     let mut bar = Bar::new("restoring");
     backup::restore(&from, &manifest, &disk(&place)?, &mut |done, total| bar.at(done, total))
         .map_err(|error| told(&error, source))?;
@@ -131,7 +140,10 @@ pub(super) fn restore(config: Option<&Path>, source: &Path, to: Option<&Path>) -
     if let Some((user, group)) = owner {
         give(&place, user, group).map_err(failed)?;
     }
-    fs::rename(&place, data).map_err(failed)?;
+    match is_mounted {
+        true => move_up(&place, data).map_err(failed)?,
+        false => fs::rename(&place, data).map_err(failed)?,
+    }
     sync_parent(data).map_err(failed)?;
     say(&lost)?;
     let (accounts, messages) = stats.map_or((0, 0), |stats| (stats.accounts, stats.messages));
@@ -197,7 +209,8 @@ fn newest(folder: &Path) -> Result<(RealDisk, Manifest), Failure> {
     if !folder.is_dir() {
         return Err(Failure::Failed(format!("{}: there is no such folder", folder.display())));
     }
-    let disk = disk(folder)?;
+    // A stick may be mounted for reading alone.
+    let disk = RealDisk::read_only(folder);
     let manifest = backup::newest(&disk).map_err(|error| told(&error, folder))?;
     Ok((disk, manifest))
 }
@@ -208,6 +221,7 @@ fn disk(folder: &Path) -> Result<RealDisk, Failure> {
 
 fn told(error: &BackupError, folder: &Path) -> Failure {
     let remedy = match error {
+        BackupError::NotOurs(_) => "\n    remedy: name an empty folder, or one that a backup is in",
         BackupError::Nothing => "\n    remedy: name the folder that `pigeon backup` wrote",
         BackupError::NoRoom(..) => "\n    remedy: make room, or take a larger one",
         BackupError::Damaged(_) => "\n    remedy: take another copy; back up again into an empty folder",
@@ -215,6 +229,42 @@ fn told(error: &BackupError, folder: &Path) -> Failure {
         BackupError::Store(..) => "",
     };
     Failure::Failed(format!("{}: {error}{remedy}", folder.display()))
+}
+
+/// What is restored lies here while it is not whole, in a data directory that is a file system of its own.
+const RESTORING: &str = ".restoring";
+/// What a new file system has in it.
+const LOST_AND_FOUND: &str = "lost+found";
+
+/// Refuses what the disk has no room for.
+fn must_fit(place: &Path, bytes: u64) -> Result<(), Failure> {
+    match disk(place)?.free_bytes() {
+        Ok(free) if free < bytes => Err(Failure::Failed(format!(
+            "{} has {} free and {} are needed",
+            place.display(),
+            human_bytes(free),
+            human_bytes(bytes)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Whether another file system begins at this folder.
+fn is_mount_point(folder: &Path) -> bool {
+    let device = |path: &Path| fs::metadata(path).map(|facts| facts.dev());
+    matches!((device(folder), device(&folder.join(".."))), (Ok(one), Ok(other)) if one != other)
+}
+
+/// Moves what is in a folder one up; the lock last, so that nobody opens a part of it.
+fn move_up(place: &Path, data: &Path) -> io::Result<()> {
+    let mut names: Vec<_> =
+        fs::read_dir(place)?.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<_, _>>()?;
+    names.sort_by_key(|name| name == "lock");
+    for name in names {
+        fs::rename(place.join(&name), data.join(&name))?;
+    }
+    fs::remove_dir(place)?;
+    fs::File::open(data)?.sync_all()
 }
 
 /// A folder of ours beside the data.
@@ -240,7 +290,10 @@ fn refuse_used(data: &Path) -> Result<Option<(u32, u32)>, Failure> {
     match fs::read_dir(data) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(failed(error)),
-        Ok(mut entries) => match entries.next() {
+        Ok(entries) => match entries
+            .flatten()
+            .find(|entry| ![LOST_AND_FOUND, RESTORING].iter().any(|name| entry.file_name() == *name))
+        {
             Some(_) => Err(Failure::Failed(format!(
                 "{} is not empty\n    remedy: put it aside, or name another place with --to",
                 data.display()

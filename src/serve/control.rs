@@ -79,6 +79,7 @@ async fn converse(server: &Server, transfers: &Semaphore, mut stream: LocalStrea
         // A password may be in it.
         let line = Secret::new(line);
         let answer = match serde_json::from_slice(line.expose()) {
+            Ok(Request::Hold) if held.is_some() => Answer::Failed { message: "the files are held already".to_owned() },
             Ok(Request::Hold) => match server.world.store.hold().await {
                 Ok(files) => {
                     let (sequence, crc) = files.batch;

@@ -9,13 +9,15 @@
 //!     file LENGTH CRC-32C STORED NAME        NAME is where it belongs in a data directory; STORED where it lies here
 //!     end CRC-32C                            over all lines before
 
-use super::disk::{Disk, DiskFile, create_whole, folder_of};
+use super::disk::{Disk, DiskFile, create_whole, folder_of, is_unreadable};
+use super::segment::PAGE_BYTES;
+use super::snapshot::SnapshotError;
 use super::{Refusal, Shared, Store};
 use smol::lock::MutexGuardArc;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 const FIRST_LINE: &str = "pigeon backup 1";
 const PREFIX: &str = "MANIFEST-";
@@ -64,7 +66,7 @@ pub struct BackupFile {
 }
 
 /// What a backup copied.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Copied {
     /// Files in it.
     pub files: u64,
@@ -74,6 +76,8 @@ pub struct Copied {
     pub new_files: u64,
     /// Their octets.
     pub new_bytes: u64,
+    /// Files of which a part could not be read; zeros stand for it.
+    pub unreadable: Vec<String>,
 }
 
 /// Why a backup or a restore failed.
@@ -87,6 +91,8 @@ pub enum BackupError {
     Damaged(String),
     /// There is no complete backup.
     Nothing,
+    /// The folder has other things in it, this among them.
+    NotOurs(String),
     /// The backup's disk has too little room: octets needed, octets free.
     NoRoom(u64, u64),
 }
@@ -98,6 +104,7 @@ impl fmt::Display for BackupError {
             Self::Backup(name, error) => write!(f, "{name} of the backup: {error}"),
             Self::Damaged(name) => write!(f, "{name} of the backup is damaged"),
             Self::Nothing => f.write_str("there is no complete backup"),
+            Self::NotOurs(name) => write!(f, "{name} is there, and no backup"),
             Self::NoRoom(needed, free) => write!(f, "the backup needs {needed} bytes and its disk has {free} free"),
         }
     }
@@ -113,7 +120,9 @@ impl Store {
         let guard = self.shared.house.lock_arc().await;
         let shared = self.shared.clone();
         let due = self.shared.workers.run(move || shared.is_snapshot_due()).await.ok_or(Refusal::Unavailable)?;
-        if due? {
+        let shared = self.shared.clone();
+        let proved = self.shared.workers.run(move || shared.prove_snapshots()).await.ok_or(Refusal::Unavailable)?;
+        if due? || !proved? {
             self.snapshot().await?;
         }
         let (position, bound) = self.shared.queue.leave().recv().await.map_err(|_| Refusal::Unavailable)?;
@@ -124,11 +133,11 @@ impl Store {
     }
 }
 
-/// The files that a store needs: the newest snapshot, the segments below `bound`, and what lies beside.
+/// The files that a store needs: its snapshots, the segments below `bound`, and what lies beside.
 fn names(disk: &dyn Disk, bound: u64) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
-    if let Some(newest) = super::snapshot::list(disk)?.pop() {
-        names.push(super::segment::file_name(super::segment::Kind::Snapshot, newest.number));
+    for snapshot in super::snapshot::list(disk)? {
+        names.push(super::segment::file_name(super::segment::Kind::Snapshot, snapshot.number));
     }
     for name in disk.list("log")? {
         if super::segment::parse_name(&name).is_some_and(|(_, number)| number < bound) {
@@ -136,7 +145,12 @@ fn names(disk: &dyn Disk, bound: u64) -> io::Result<Vec<String>> {
         }
     }
     for name in disk.list("tls").unwrap_or_default() {
-        names.push(format!("tls/{name}"));
+        let name = format!("tls/{name}");
+        // What an editor left, say; a manifest could not name it.
+        match is_inside(&name) && !name.contains(char::is_whitespace) {
+            true => names.push(name),
+            false => log::warn!("{name} is left out of the backup"),
+        }
     }
     if disk.list("")?.iter().any(|name| name == "pigeon.toml") {
         names.push("pigeon.toml".to_owned());
@@ -165,6 +179,9 @@ pub fn back_up(
     let number = numbers(to)?.last().map_or(1, |number| number + 1);
     let known: BTreeMap<&str, &BackupFile> =
         before.iter().flat_map(|manifest| &manifest.files).map(|file| (file.stored.as_str(), file)).collect();
+    if before.is_none() {
+        refuse_others(to)?;
+    }
     let mut plan = Vec::new();
     let (mut old_bytes, mut new_bytes) = (0, 0);
     for name in names {
@@ -175,7 +192,7 @@ pub fn back_up(
             Some(_) => old_bytes += bytes,
             None => new_bytes += bytes,
         }
-        plan.push((name, file, bytes, kept.map(|kept| (*kept).clone())));
+        plan.push((name, bytes, kept.map(|kept| (*kept).clone())));
     }
     if let Ok(free) = to.free_bytes()
         && free < new_bytes
@@ -186,7 +203,7 @@ pub fn back_up(
     let mut copied = Copied { bytes: old_bytes + new_bytes, new_bytes, ..Copied::default() };
     let mut files = Vec::with_capacity(plan.len());
     let mut new = Vec::new();
-    for (name, file, bytes, kept) in plan {
+    for (name, bytes, kept) in plan {
         copied.files += 1;
         files.push(match kept {
             Some(kept) => kept,
@@ -196,10 +213,15 @@ pub fn back_up(
                     true => format!("{name}.{number}"),
                     false => name.clone(),
                 };
-                let crc = copy(&*file, (name, bytes), to, &stored, &mut |bytes| {
+                let file = from.open(name).map_err(|error| BackupError::Store(name.clone(), error))?;
+                let mut unreadable = false;
+                let crc = copy(&*file, (name, bytes), (to, &stored), &mut unreadable, &mut |bytes| {
                     done += bytes;
                     progress(done, total);
                 })?;
+                if unreadable {
+                    copied.unreadable.push(name.clone());
+                }
                 copied.new_files += 1;
                 new.push(files.len());
                 BackupFile { name: name.clone(), stored, bytes, crc }
@@ -222,7 +244,7 @@ pub fn back_up(
     if newest(to)? != manifest {
         return Err(BackupError::Damaged(name));
     }
-    clear(to, &manifest);
+    clear(to, &manifest, before.as_ref());
     Ok(copied)
 }
 
@@ -239,12 +261,12 @@ fn is_same(file: &dyn DiskFile, bytes: u64, to: &dyn Disk, kept: &BackupFile) ->
     matches!((there, head(file)), (Ok((length, there)), Ok(here)) if length == bytes && there == here)
 }
 
-/// Copies a file, durable when this returns but for its name; its checksum.
+/// Copies a file, durable when this returns but for its name; its checksum. Zeros stand for what cannot be read.
 fn copy(
     from: &dyn DiskFile,
     (name, bytes): (&str, u64),
-    to: &dyn Disk,
-    stored: &str,
+    (to, stored): (&dyn Disk, &str),
+    unreadable: &mut bool,
     progress: &mut dyn FnMut(u64),
 ) -> Result<u32, BackupError> {
     let there = |error| BackupError::Backup(stored.to_owned(), error);
@@ -255,7 +277,13 @@ fn copy(
     while at < bytes {
         let length = usize::try_from(bytes - at).unwrap_or(usize::MAX).min(PIECE_BYTES);
         let piece = piece.get_mut(..length).unwrap_or_default();
-        from.read_at(at, piece).map_err(|error| BackupError::Store(name.to_owned(), error))?;
+        match from.read_at(at, piece) {
+            Err(error) if is_unreadable(&error) => {
+                *unreadable = true;
+                read_around(from, at, piece);
+            }
+            read => read.map_err(|error| BackupError::Store(name.to_owned(), error))?,
+        }
         crc = crc32c::crc32c_append(crc, piece);
         file.write_at(at, piece).map_err(there)?;
         at += length as u64;
@@ -269,6 +297,15 @@ fn copy(
     file.sync().map_err(there)?;
     to.rename(&temporary, stored).map_err(there)?;
     Ok(crc)
+}
+
+/// Reads page by page; zeros stand for those that cannot be read.
+fn read_around(from: &dyn DiskFile, at: u64, to: &mut [u8]) {
+    for (n, page) in (0..).zip(to.chunks_mut(PAGE_BYTES as usize)) {
+        if from.read_at(at + n * PAGE_BYTES, page).is_err() {
+            page.fill(0);
+        }
+    }
 }
 
 /// Reads a file of a backup and compares it with what the manifest says.
@@ -293,9 +330,11 @@ fn prove_file(disk: &dyn Disk, file: &BackupFile, progress: &mut dyn FnMut(u64))
     if crc == file.crc { Ok(()) } else { Err(BackupError::Damaged(file.stored.clone())) }
 }
 
-/// Removes what only older backups, or a broken attempt, needed.
-fn clear(to: &dyn Disk, manifest: &Manifest) {
+/// Removes what only the backup before, or a broken attempt, needed; nothing that is not ours.
+fn clear(to: &dyn Disk, manifest: &Manifest, before: Option<&Manifest>) {
     let needed: BTreeSet<&str> = manifest.files.iter().map(|file| file.stored.as_str()).collect();
+    let listed: BTreeSet<&str> =
+        before.iter().flat_map(|before| &before.files).map(|file| file.stored.as_str()).collect();
     let remove = |name: &str| {
         if let Err(error) = to.remove(name) {
             log::warn!("removing {name} from the backup: {error}");
@@ -306,17 +345,37 @@ fn clear(to: &dyn Disk, manifest: &Manifest) {
     }
     for folder in ["log", "snapshots", "tls"] {
         for name in to.list(folder).unwrap_or_default() {
+            let is_ours = is_of_backup(&name);
             let name = format!("{folder}/{name}");
-            if !needed.contains(name.as_str()) {
+            if !needed.contains(name.as_str()) && (is_ours || listed.contains(name.as_str())) {
                 remove(&name);
             }
         }
     }
     for name in to.list("").unwrap_or_default() {
-        let ours = name.starts_with("pigeon.toml") || (name.starts_with(PREFIX) && name.ends_with(".tmp"));
-        if ours && !needed.contains(name.as_str()) {
+        let is_ours = listed.contains(name.as_str()) || (name.starts_with(PREFIX) && name.ends_with(".tmp"));
+        if is_ours && !needed.contains(name.as_str()) {
             remove(&name);
         }
+    }
+}
+
+/// Whether only a backup, or an attempt at one, has files of this name.
+fn is_of_backup(name: &str) -> bool {
+    let name = name.strip_suffix(".tmp").unwrap_or(name);
+    let without_number = name.rsplit_once('.').filter(|(_, n)| n.parse::<u64>().is_ok()).map_or(name, |(name, _)| name);
+    super::segment::parse_name(without_number).is_some()
+}
+
+/// A first backup goes into a folder that has nothing of the kind in it: what is there may be somebody's.
+fn refuse_others(to: &dyn Disk) -> Result<(), BackupError> {
+    let of = |folder: &str| to.list(folder).unwrap_or_default();
+    let others = of("log").into_iter().chain(of("snapshots")).filter(|name| !is_of_backup(name));
+    let others = others.chain(of("").into_iter().filter(|name| name.starts_with("pigeon.toml")));
+    match others.chain(of("tls").into_iter().filter(|name| !name.ends_with(".tmp"))).next() {
+        // An attempt that broke off may have left the small ones; it is told by its segments.
+        Some(name) if !of("log").iter().any(|name| is_of_backup(name)) => Err(BackupError::NotOurs(name)),
+        _ => Ok(()),
     }
 }
 
@@ -343,7 +402,8 @@ pub fn restore(
     let mut done = 0;
     for file in &manifest.files {
         let open = from.open(&file.stored).map_err(|error| BackupError::Backup(file.stored.clone(), error))?;
-        let crc = copy(&*open, (&file.stored, file.bytes), to, &file.name, &mut |bytes| {
+        let mut unreadable = false;
+        let crc = copy(&*open, (&file.stored, file.bytes), (to, &file.name), &mut unreadable, &mut |bytes| {
             done += bytes;
             progress(done, total);
         });
@@ -446,11 +506,34 @@ fn is_inside(name: &str) -> bool {
 }
 
 impl Shared {
+    /// Reads every snapshot that is kept; one that is damaged is removed. Whether all were whole. Blocks.
+    fn prove_snapshots(&self) -> Result<bool, Refusal> {
+        let kept = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut bad = BTreeSet::new();
+        for snapshot in &kept {
+            match super::snapshot::read(&*self.disk, snapshot.number, &mut |_, _| Ok(())) {
+                Ok(_) => {}
+                Err(SnapshotError::Disk(error)) if !is_unreadable(&error) => return Err(super::refusal_of(&error)),
+                Err(error) => {
+                    log::error!("snapshot {} is removed: {error}", snapshot.number);
+                    bad.insert(snapshot.number);
+                }
+            }
+        }
+        let is_good = |snapshot: &super::Snapshot| !bad.contains(&snapshot.number);
+        self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).retain(is_good);
+        for number in &bad {
+            let name = super::segment::file_name(super::segment::Kind::Snapshot, *number);
+            self.disk.remove(&name).map_err(|error| super::refusal_of(&error))?;
+        }
+        Ok(bad.is_empty())
+    }
+
     /// Whether the newest snapshot is missing, or what has happened since outweighs it.
     pub(crate) fn is_snapshot_due(self: &Arc<Self>) -> Result<bool, Refusal> {
         let state = self.index.read(super::query::state);
         let state = state.map_err(|error| super::query::refusal_of_index(&error))?;
-        let newest = self.snapshots.lock().unwrap_or_else(std::sync::PoisonError::into_inner).last().copied();
+        let newest = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).last().copied();
         Ok(newest.is_none_or(|newest| {
             let since = state.event_bytes.saturating_sub(newest.event_bytes);
             since > newest.bytes.max(super::SNAPSHOT_BYTES_MIN)

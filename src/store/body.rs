@@ -35,6 +35,8 @@ pub(crate) struct Bodies {
     current: Mutex<Option<Arc<BodySegment>>>,
     /// For what reclaim copies: it has outlived others, and mixed with what comes it would be copied again with it.
     copies: Mutex<Option<Arc<BodySegment>>>,
+    /// Segments that give no more places, while a place that they gave may still be written to.
+    leaving: Mutex<Vec<Arc<BodySegment>>>,
     closed: AtomicBool,
     pub(crate) begun: AtomicU64,
 }
@@ -100,6 +102,7 @@ impl Bodies {
             segment_bytes,
             current: Mutex::new(None),
             copies: Mutex::new(None),
+            leaving: Mutex::default(),
             closed: AtomicBool::new(false),
             begun: AtomicU64::new(0),
         }
@@ -160,9 +163,11 @@ impl Bodies {
         if self.closed.load(Ordering::Acquire) {
             return Err(io::Error::other("the store is closed"));
         }
-        let segment = match current.take().filter(|segment| !full(segment)) {
-            Some(segment) => segment,
-            None => {
+        let before = current.take();
+        let segment = match before {
+            Some(segment) if !full(&segment) => segment,
+            before => {
+                before.into_iter().for_each(|segment| self.let_go(segment));
                 let number = self.numbers.next();
                 let header =
                     Header { kind: Kind::Body, number, salt: self.disk.chance(), predecessor: Position::default() };
@@ -237,10 +242,12 @@ impl Bodies {
     pub(crate) fn leave(&self) {
         for place in [&self.current, &self.copies] {
             let left = place.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(segment) = left {
-                let _alone = segment.writing.write().unwrap_or_else(PoisonError::into_inner);
-                segment.sealed.store(true, Ordering::Release);
-            }
+            left.into_iter().for_each(|segment| self.let_go(segment));
+        }
+        let leaving = std::mem::take(&mut *self.leaving.lock().unwrap_or_else(PoisonError::into_inner));
+        for segment in leaving {
+            let _alone = segment.writing.write().unwrap_or_else(PoisonError::into_inner);
+            segment.sealed.store(true, Ordering::Release);
         }
     }
 
@@ -248,8 +255,22 @@ impl Bodies {
     fn give_up(&self, segment: &Arc<BodySegment>) {
         for place in [&self.current, &self.copies] {
             let mut place = place.lock().unwrap_or_else(PoisonError::into_inner);
-            place.take_if(|growing| growing.number == segment.number);
+            let left = place.take_if(|growing| growing.number == segment.number);
+            left.into_iter().for_each(|segment| self.let_go(segment));
         }
+    }
+
+    /// Gives no more places in a segment that grew; whoever has one may still be writing there.
+    fn let_go(&self, segment: Arc<BodySegment>) {
+        let mut leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        leaving.push(segment);
+        leaving.retain(|segment| {
+            let alone = segment.writing.try_write();
+            if alone.is_ok() {
+                segment.sealed.store(true, Ordering::Release);
+            }
+            alone.is_err()
+        });
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Damage {
     pub(crate) told: Vec<String>,
     /// How many there are.
     pub(crate) count: u64,
+    /// Something lies behind the last batch that is none: it may have been one.
+    pub(crate) uncertain_end: bool,
 }
 
 impl Damage {
@@ -42,6 +44,7 @@ impl Damage {
         let untold = other.count - other.told.len() as u64;
         other.told.into_iter().for_each(|what| self.note(what));
         self.count += untold;
+        self.uncertain_end |= other.uncertain_end;
     }
 }
 

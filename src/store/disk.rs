@@ -50,6 +50,14 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     fn forget_cached(&self) {}
 }
 
+/// The system's number for what cannot be read (EIO).
+const EIO: i32 = 5;
+
+/// Whether it is this place that cannot be read, and not the disk that is gone.
+pub(crate) fn is_unreadable(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(EIO) || error.kind() == io::ErrorKind::UnexpectedEof
+}
+
 /// Held while the store is open.
 #[derive(Debug)]
 pub struct Lock(pub Box<dyn Debug + Send + Sync>);
@@ -88,6 +96,7 @@ pub(crate) fn folder_of(name: &str) -> &str {
 #[derive(Debug)]
 pub struct RealDisk {
     root: PathBuf,
+    reads_only: bool,
 }
 
 #[derive(Debug)]
@@ -111,7 +120,14 @@ impl RealDisk {
                 }
             }
         }
-        Ok(Self { root: root.to_owned() })
+        Ok(Self { root: root.to_owned(), reads_only: false })
+    }
+}
+
+impl RealDisk {
+    /// A folder that is there and only read.
+    pub fn read_only(root: &Path) -> Self {
+        Self { root: root.to_owned(), reads_only: true }
     }
 }
 
@@ -127,7 +143,8 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).open(self.root.join(name))?;
+        let path = self.root.join(name);
+        let file = OpenOptions::new().read(true).write(!self.reads_only).open(path)?;
         Ok(Arc::new(RealFile(file)))
     }
 

@@ -377,10 +377,19 @@ impl Store {
         if is_lost {
             ::log::error!("index.redb is missing or empty; it is made anew from the newest snapshot and the log");
         }
-        let opened = match open(is_lost || options.salvage) {
+        let anew = is_lost || options.salvage;
+        let opened = match open(anew) {
             Err(error) if ballast::spend_at_start(&*disk, &error) => {
                 ::log::error!("{error}; what is kept for that is given up");
-                open(is_lost || options.salvage)
+                open(anew)
+            }
+            opened => opened,
+        };
+        let opened = match opened {
+            // What cannot be read now may be in a moment.
+            Err(error) if error.is_broken_index() && !anew => {
+                ::log::error!("{error}; trying again");
+                open(false)
             }
             opened => opened,
         };

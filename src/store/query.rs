@@ -1,5 +1,6 @@
 //! Reading the index: one short transaction a step, on a worker, none kept open.
 
+use super::disk::is_unreadable;
 use super::index::{IndexError, Read, Rx};
 use super::keys::{T, after_prefix, key_modseq, key_name, key_u32, modseq_of_key, uid_of_key};
 use super::rows::{self, State, decode};
@@ -51,7 +52,7 @@ impl Shared {
         step: impl Fn(&mut Rx) -> Result<O, Fault> + Send + Sync + 'static,
     ) -> Result<O, Refusal> {
         let step = Arc::new(step);
-        for again in [true, false] {
+        for tried in 1..=TRIES {
             let (shared, step) = (self.clone(), step.clone());
             match workers.run(move || shared.index.read(|rx| step(rx))).await {
                 Some(Ok(outcome)) => return Ok(outcome),
@@ -60,17 +61,28 @@ impl Shared {
                     if !matches!(error, IndexError::Closed) {
                         log::error!("reading the index: {error}");
                     }
-                    if !again {
+                    // Opened again it may be read; a place that cannot be read even then is as bad as a damaged row.
+                    let unreadable = is_unreadable_index(&error);
+                    if tried >= if unreadable { TRIES } else { TRIES - 1 } {
                         return Err(refusal_of_index(&error));
                     }
+                    let anew = matches!(error, IndexError::Damaged(_)) || (unreadable && tried > 1);
                     // Ends with an error when it has been tried, which is all that matters here.
-                    let _ = self.queue.reopen(matches!(error, IndexError::Damaged(_))).recv().await;
+                    let _ = self.queue.reopen(anew).recv().await;
                 }
                 None => return Err(Refusal::Unavailable),
             }
         }
         Err(Refusal::Unavailable)
     }
+}
+
+/// Tries of a step of reading at the most.
+const TRIES: usize = 3;
+
+/// Whether a place of the index cannot be read.
+fn is_unreadable_index(error: &IndexError) -> bool {
+    matches!(error, IndexError::Redb(error) if matches!(&**error, redb::Error::Io(error) if is_unreadable(error)))
 }
 
 /// The refusal for a failed index.

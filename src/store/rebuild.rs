@@ -2,7 +2,7 @@
 //! salvage, a lost index and a damaged row all come here.
 
 use super::chain::Damage;
-use super::disk::Disk;
+use super::disk::{Disk, is_unreadable};
 use super::index::{Index, IndexError};
 use super::log::{Log, Numbers};
 use super::recover::{self, Found, Reading, RecoverError};
@@ -73,7 +73,7 @@ fn from_snapshot(disk: &Arc<dyn Disk>, cache_bytes: usize, snapshots: &[u64]) ->
         let index = Index::make(disk, cache_bytes)?;
         match snapshot::load(&**disk, *number, &index) {
             Ok(_) => return Ok((index, damage)),
-            Err(SnapshotError::Disk(error)) if error.kind() != std::io::ErrorKind::UnexpectedEof => {
+            Err(SnapshotError::Disk(error)) if !is_unreadable(&error) => {
                 return Err(error.into());
             }
             Err(error) => {

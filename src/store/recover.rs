@@ -8,7 +8,7 @@
 use super::apply::{News, Place, apply};
 use super::batch::Batch;
 use super::chain::{Damage, chain, walk};
-use super::disk::Disk;
+use super::disk::{Disk, is_unreadable};
 use super::event::Event;
 use super::index::{Index, IndexError, Tx};
 use super::log::{Log, Numbers, begin};
@@ -48,7 +48,7 @@ impl RecoverError {
             Self::Index(IndexError::Redb(error)) => match &**error {
                 redb::Error::Corrupted(_) => true,
                 // Not redb's file at all.
-                redb::Error::Io(error) => error.kind() == io::ErrorKind::InvalidData,
+                redb::Error::Io(error) => error.kind() == io::ErrorKind::InvalidData || is_unreadable(error),
                 _ => false,
             },
             Self::Index(IndexError::Closed | IndexError::Behind) | Self::Disk(_) | Self::Log(_) => false,
@@ -162,7 +162,8 @@ pub(crate) fn start(
     })?;
     let end = held.as_ref().map_or(last, |(_, after, _)| *after);
     if reading.proves_end && end.segment != 0 && !super::chain::is_clean_tail(&**disk, end).unwrap_or(false) {
-        damage.note(format!("segment {} may have held more than can be read", end.segment));
+        // No damage: a kill or a cut in the middle of a batch looks like that too.
+        damage.uncertain_end = true;
     }
     let mut log = Log::new(disk.clone(), numbers.clone(), segment_bytes, last);
     if let Some((batch, after, damaged)) = held.take_if(|_| sabotage::is(Sabotage::TrustTheLastBatch)) {
@@ -184,7 +185,7 @@ pub(crate) fn start(
     damage.add(std::mem::take(&mut replay.damage));
     index.write(true, |tx| {
         let state = tx.state()?;
-        if reading.raises || !damage.is_none() {
+        if reading.raises || damage.uncertain_end || !damage.is_none() {
             state.raise_from = state.raise_from.max(1);
         } else if reading.proves_end {
             // Nothing is missing, so nothing needs to be raised.

@@ -12,7 +12,7 @@
 //! the CRC-32C of these 20 octets (u32). A row's value ends with a checksum of its own.
 
 use super::bytes::{Decoder, Encoder};
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, is_unreadable};
 use super::index::{Index, IndexError, Rx};
 use super::segment::{Header, Kind, PAGE_BYTES, Position, file_name, parse_name};
 use std::io;
@@ -92,7 +92,7 @@ pub(crate) fn list(disk: &dyn Disk) -> io::Result<Vec<Snapshot>> {
         let file = disk.open(&file_name(Kind::Snapshot, number))?;
         match ends(&*file, number) {
             Ok((snapshot, _)) => list.push(snapshot),
-            Err(SnapshotError::Disk(error)) => return Err(error),
+            Err(SnapshotError::Disk(error)) if !is_unreadable(&error) => return Err(error),
             Err(error) => log::error!("snapshot {number}: {error}"),
         }
     }

@@ -147,8 +147,10 @@ impl Writer {
     /// Seals what was written so far.
     fn leave(&mut self) -> Left {
         self.log.seal_off();
+        // What is begun from now on is not in it, so it must be counted before.
+        let bound = self.log.bound();
         self.shared.bodies.leave();
-        (self.log.last(), self.log.bound())
+        (self.log.last(), bound)
     }
 
     /// Decides, writes, commits and answers a batch.

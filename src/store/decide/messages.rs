@@ -288,8 +288,7 @@ pub(crate) fn raise(step: &mut Step<'_, '_>) -> Result<bool, Fault> {
         };
         let uid_next = Uid(mailbox.uid_next.0.saturating_add(RAISE_UIDS));
         let modseq = ModSeq(mailbox.highest_modseq.0.saturating_add(RAISE_MODSEQS));
-        // Once is enough.
-        let uid_validity_next = if from == 1 { uid_validity_next } else { UidValidity(0) };
+        let uid_validity_next = UidValidity(0);
         step.happen(&Event::Raised { mailbox: id, uid_next, modseq, uid_validity_next, next: id.0 + 1 })?;
     }
     let next = if to >= end { 0 } else { to };
@@ -297,7 +296,7 @@ pub(crate) fn raise(step: &mut Step<'_, '_>) -> Result<bool, Fault> {
         mailbox: MailboxId(0),
         uid_next: Uid(0),
         modseq: ModSeq(0),
-        uid_validity_next: UidValidity(0),
+        uid_validity_next: if from == 1 { uid_validity_next } else { UidValidity(0) },
         next,
     })?;
     Ok(next != 0)
