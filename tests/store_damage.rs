@@ -111,6 +111,30 @@ fn a_lost_index_comes_back_from_the_log_or_from_any_snapshot_the_same() {
 }
 
 #[test]
+fn a_start_right_after_a_snapshot_does_not_make_a_later_loss_of_the_index_look_like_damage() {
+    let workers = workers();
+    smol::block_on(async {
+        for after in [0, 3] {
+            let disk = SimDisk::new();
+            let store = filled(&disk, &workers, 20).await;
+            store.snapshot().await.unwrap();
+            // The last batch is in the snapshot, and not in the index as it was last made durable.
+            let cut = disk.reboot(Cut::Nothing);
+            drop(store);
+            let store = open(&cut, &workers).unwrap();
+            more(&store, after).await;
+            let before = digest_and_picture(&store).await;
+            let lost = cut.revive();
+            drop(store);
+            lost.remove("index.redb").unwrap();
+            let store = open(&lost, &workers).unwrap();
+            assert_eq!(store.damage(), (&[][..], 0), "{after} more");
+            assert_eq!(digest_and_picture(&store).await, before, "{after} more");
+        }
+    });
+}
+
+#[test]
 fn a_missing_index_without_the_beginning_of_the_log_is_never_taken_for_a_new_store() {
     let workers = workers();
     smol::block_on(async {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 const PAGE_BYTES: usize = 4096;
+static ZEROS: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
 
 type Page = Arc<[u8; PAGE_BYTES]>;
 
@@ -16,7 +17,7 @@ pub(super) struct Content {
 
 /// Whether there is nothing but zeros.
 pub(super) fn is_zeros(octets: &[u8]) -> bool {
-    octets.iter().all(|octet| *octet == 0)
+    octets.chunks(PAGE_BYTES).all(|part| ZEROS.get(..part.len()) == Some(part))
 }
 
 impl From<&[u8]> for Content {
@@ -50,8 +51,9 @@ impl Content {
         while !rest.is_empty() {
             let within = at % PAGE_BYTES;
             let (now, later) = rest.split_at_mut((PAGE_BYTES - within).min(rest.len()));
-            match self.pages.get(at / PAGE_BYTES).and_then(Option::as_ref) {
-                Some(page) => now.iter_mut().zip(page.iter().skip(within)).for_each(|(to, from)| *to = *from),
+            let page = self.pages.get(at / PAGE_BYTES).and_then(Option::as_ref);
+            match page.and_then(|page| page.get(within..within + now.len())) {
+                Some(part) => now.copy_from_slice(part),
                 None => now.fill(0),
             }
             at += now.len();

@@ -100,6 +100,14 @@ impl World {
         Self(Arc::new(Inner { executor, hand, options, store, accounts, tls, _data: data }))
     }
 
+    /// A server on a store that is open, under this clock.
+    pub(crate) fn of(store: Store, (clock, hand): (Clock, Arc<Simulated>), budget: Budget, tls: Tls) -> Self {
+        let accounts = Accounts::new(store.clone(), clock.clone()).expect("accounts");
+        let options = WireOptions { budget, clock, stop: Arc::new(Stop::new()) };
+        let executor = Arc::new(Executor::new());
+        Self(Arc::new(Inner { executor, hand, options, store, accounts, tls, _data: None }))
+    }
+
     /// What runs the sessions.
     pub(crate) fn executor(&self) -> Arc<Executor<'static>> {
         self.0.executor.clone()
@@ -128,6 +136,11 @@ impl World {
     /// Time passes.
     pub(crate) fn pass(&self, by: Duration) {
         self.0.hand.advance(by);
+    }
+
+    /// The wall clock is set, as when the time comes over the network.
+    pub(crate) fn set_unix_s(&self, unix_s: i64) {
+        self.0.hand.set_unix_s(unix_s);
     }
 
     /// Connects from `peer`; the answer is the client's end.

@@ -1,0 +1,576 @@
+//! A life: from a start of the store to the power cut that ends it. Sessions of every protocol and an operator work on it in
+//! rounds; the disk's every operation is kept as a moment at which the power may have gone.
+
+use super::facts::{Book, Deed, Facts, Flags, Folder};
+use super::look::{Seen, id, look};
+use super::sessions::{Line, note, secrets};
+use super::steps::{Phase, step};
+use crate::world::{Protocol, World};
+use pigeon::base::{Budget, Clock, Workers};
+use pigeon::store::sim::SimDisk;
+use pigeon::store::{OpenError, Options, Refusal, Store};
+use pigeon::tls::Tls;
+use smol::lock::Mutex as AsyncMutex;
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+/// A small generator of our own, so that a seed means the same for ever (splitmix64).
+#[derive(Clone, Debug)]
+pub(crate) struct Dice(pub(crate) u64);
+
+impl Dice {
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % sides.max(1)
+    }
+
+    /// Once in so many times.
+    pub(crate) fn once_in(&mut self, times: u64) -> bool {
+        self.roll(times) == 0
+    }
+
+    pub(crate) fn pick<'a, O>(&mut self, from: &'a [O]) -> Option<&'a O> {
+        from.get(usize::try_from(self.roll(from.len() as u64)).unwrap())
+    }
+
+    /// Octets of a message: mostly few.
+    fn bytes(&mut self) -> usize {
+        let bytes = match self.roll(20) {
+            0..14 => 200 + self.roll(2_500),
+            14..18 => 4_000 + self.roll(20_000),
+            _ => 66_000 + self.roll(90_000),
+        };
+        usize::try_from(bytes).unwrap()
+    }
+}
+
+/// The clock that a life is lived under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Time {
+    Ordinary,
+    /// From 1970, jumping years forward and backward.
+    Wild,
+}
+
+/// How a seed's stores are opened.
+#[derive(Clone, Debug)]
+pub(crate) struct Manner {
+    pub(crate) options: Options,
+    /// No threads but the writer's, which works when it is told to: the same every time.
+    pub(crate) in_step: bool,
+    pub(crate) time: Time,
+}
+
+impl Manner {
+    pub(crate) fn of(dice: &mut Dice, in_step: bool, time: Time) -> Self {
+        let options = Options {
+            segment_bytes: 32 * 1024 + dice.roll(4) * 16 * 1024,
+            index_cache_bytes: 256 * 1024,
+            gather: Duration::from_millis(if in_step { 0 } else { 1 }),
+            checkpoint_commits: 6 + dice.roll(10),
+            ..Options::default()
+        };
+        Self { options, in_step, time }
+    }
+
+    pub(crate) fn open(&self, disk: &SimDisk, clock: Clock, budget: Budget) -> Result<Store, OpenError> {
+        let workers =
+            if self.in_step { Workers::none() } else { Workers::new("test", 2, 512 * 1024).expect("threads") };
+        Store::open_on(Arc::new(disk.clone()), self.options.clone(), clock, workers, budget)
+    }
+}
+
+/// A moment at which the power may have gone: the disk to be rebooted, and what clients knew.
+#[derive(Clone)]
+pub(crate) struct Moment {
+    pub(crate) step: String,
+    pub(crate) disk: SimDisk,
+    pub(crate) facts: Arc<Facts>,
+}
+
+/// Every moment of a disk from now on, with what `book` held then.
+pub(crate) type Moments = Arc<Mutex<Vec<Moment>>>;
+
+/// Keeps every moment of `disk` from now on.
+pub(crate) fn record(disk: &SimDisk, phase: Arc<Mutex<Phase>>, book: Book) -> Moments {
+    let moments = Moments::default();
+    let to = moments.clone();
+    disk.watch(Some(Arc::new(move |operation, disk| {
+        let step = step(*phase.lock().unwrap(), operation);
+        to.lock().unwrap().push(Moment { step, disk, facts: book.facts() });
+    })));
+    moments
+}
+
+type Session = Arc<AsyncMutex<Line>>;
+type Act = Pin<Box<dyn Future<Output = Option<()>> + Send>>;
+
+const ALICE: &str = "alice@example.org";
+const BOB: &str = "bob@example.org";
+const SYSTEM_FLAGS: [&str; 5] = ["\\Seen", "\\Answered", "\\Flagged", "\\Draft", "$Work"];
+/// Mailboxes that come and go.
+const LOOSE: [&str; 4] = ["Lists", "Lists/rust", "Work", "Work/old"];
+const GUESTS: [&str; 2] = ["guest1@example.net", "guest2@example.net"];
+
+pub(crate) struct Life {
+    pub(crate) world: World,
+    pub(crate) disk: SimDisk,
+    pub(crate) book: Book,
+    pub(crate) moments: Moments,
+    pub(crate) phase: Arc<Mutex<Phase>>,
+    manner: Manner,
+    dice: Dice,
+    smtp: Vec<Session>,
+    submission: Vec<Session>,
+    imap: Vec<Session>,
+    /// Whether clients may be refused, because the disk fails.
+    pub(crate) may_fail: bool,
+}
+
+fn tls() -> Tls {
+    static TLS: OnceLock<Tls> = OnceLock::new();
+    TLS.get_or_init(|| Tls::in_memory().expect("a certificate")).clone()
+}
+
+/// Things that one round's deeds touch: no two touch the same, so that what happened can be told afterwards.
+#[derive(Default)]
+struct Touched(BTreeSet<String>);
+
+impl Touched {
+    /// Takes all of these, or none; `x/*` stands for everything of x.
+    fn take(&mut self, keys: &[String]) -> bool {
+        let clashes = |key: &String| match key.strip_suffix('*') {
+            Some(of) => self.0.iter().any(|other| other.starts_with(of)),
+            None => {
+                let whole = key.split_once('/').map(|(of, _)| format!("{of}/*"));
+                self.0.contains(key) || whole.is_some_and(|whole| self.0.contains(&whole))
+            }
+        };
+        let free = !keys.iter().any(clashes);
+        if free {
+            self.0.extend(keys.iter().cloned());
+        }
+        free
+    }
+}
+
+impl Life {
+    /// Starts the store on this disk, and sessions on it; `facts` are what clients know of it.
+    pub(crate) fn begin(disk: SimDisk, facts: Facts, manner: &Manner, dice: Dice) -> Result<Self, String> {
+        let unix_s = if manner.time == Time::Wild { 0 } else { crate::world::START_S };
+        let (clock, hand) = Clock::simulated(unix_s);
+        let (phase, book) = (Arc::new(Mutex::new(Phase::Start)), Book::new(facts));
+        let moments = record(&disk, phase.clone(), book.clone());
+        let budget = Budget::new(16 << 20);
+        let store = manner.open(&disk, clock.clone(), budget.clone()).map_err(|error| format!("open: {error:?}"))?;
+        *phase.lock().unwrap() = Phase::Work;
+        let world = World::of(store, (clock, hand), budget, tls());
+        let none = Vec::new;
+        let mut life = Self {
+            world,
+            disk,
+            book,
+            moments,
+            phase,
+            manner: manner.clone(),
+            dice,
+            smtp: none(),
+            submission: none(),
+            imap: none(),
+            may_fail: false,
+        };
+        life.world.store().take_turns(manner.in_step);
+        life.furnish();
+        life.connect();
+        life.observe()?;
+        Ok(life)
+    }
+
+    fn store(&self) -> &Store {
+        self.world.store()
+    }
+
+    /// The accounts and aliases there always are.
+    fn furnish(&mut self) {
+        for address in [ALICE, BOB] {
+            if !self.book.facts().accounts.contains_key(address) {
+                let act = add_account(self.store().clone(), self.book.clone(), address, secrets("wonderland-7"));
+                self.play(vec![act]);
+            }
+        }
+    }
+
+    /// Two sessions of each protocol that last; POP3's come and go.
+    fn connect(&mut self) {
+        let world = self.world.clone();
+        let lines: Arc<Mutex<Vec<(Protocol, Line)>>> = Arc::default();
+        let to = lines.clone();
+        self.play(vec![Box::pin(async move {
+            for _ in 0..2 {
+                let mut smtp = Line::connect(&world, Protocol::Smtp).await?;
+                smtp.smtp_hello(None).await?;
+                to.lock().unwrap().push((Protocol::Smtp, smtp));
+                let mut submission = Line::connect(&world, Protocol::Submissions).await?;
+                submission.smtp_hello(Some(ALICE)).await?;
+                to.lock().unwrap().push((Protocol::Submissions, submission));
+                let mut imap = Line::connect(&world, Protocol::Imap).await?;
+                imap.login(ALICE).await?;
+                to.lock().unwrap().push((Protocol::Imap, imap));
+            }
+            // So that no login of a round waits for a hash.
+            Line::connect(&world, Protocol::Pop3).await?.pop_login(BOB).await
+        })]);
+        for (protocol, line) in lines.lock().unwrap().drain(..) {
+            let line = Arc::new(AsyncMutex::new(line));
+            match protocol {
+                Protocol::Smtp => self.smtp.push(line),
+                Protocol::Submissions => self.submission.push(line),
+                _ => self.imap.push(line),
+            }
+        }
+    }
+
+    /// Runs these together until all have ended.
+    pub(crate) fn play(&mut self, acts: Vec<Act>) {
+        let done = self.play_to_the_end(acts);
+        assert!(
+            self.may_fail || done.iter().all(Option::is_some),
+            "a client was refused: {}",
+            super::sessions::refused()
+        );
+    }
+
+    fn play_to_the_end(&mut self, acts: Vec<Act>) -> Vec<Option<()>> {
+        let executor = self.world.executor();
+        let tasks: Vec<_> = acts.into_iter().map(|act| executor.spawn(act)).collect();
+        if !self.manner.in_step {
+            return smol::block_on(executor.run(async {
+                let mut done = Vec::new();
+                for task in tasks {
+                    done.push(task.await);
+                }
+                done
+            }));
+        }
+        let started = std::time::Instant::now();
+        loop {
+            let waits = self.world.store().writer_waits();
+            // Mostly everybody goes as far as possible before the writer does, but not always.
+            let hurries = waits && self.dice.once_in(5);
+            let limit = if hurries { self.dice.roll(10) } else { u64::MAX };
+            let mut moved = 0;
+            while moved < limit && executor.try_tick() {
+                moved += 1;
+            }
+            if hurries || (waits && moved == 0) {
+                self.world.store().give_turn();
+            } else if moved == 0 {
+                if tasks.iter().all(smol::Task::is_finished) {
+                    return tasks.into_iter().map(smol::block_on).collect();
+                }
+                // A password is being hashed.
+                assert!(started.elapsed() < Duration::from_secs(60), "a session waits for ever");
+                std::thread::sleep(Duration::from_micros(50));
+            }
+        }
+    }
+
+    /// Looks at everything while nothing is under way: the store shows what clients know, and they know more afterwards.
+    pub(crate) fn observe(&mut self) -> Result<Seen, String> {
+        let mut seen = smol::block_on(look(self.store(), None)).map_err(|refusal| format!("look: {refusal:?}"))?;
+        if let Some(uidl) = self.uidl(&seen) {
+            seen.uidl = uidl;
+        }
+        let facts = self.book.facts().check(&seen).map_err(|what| format!("before any cut: {what}"))?;
+        self.book.set(facts);
+        Ok(seen)
+    }
+
+    /// What POP3 calls bob's messages.
+    fn uidl(&mut self, seen: &Seen) -> Option<std::collections::BTreeMap<(String, u32), String>> {
+        let uids: Vec<u32> = seen.folder(BOB, "INBOX")?.mails.iter().map(|mail| mail.uid).collect();
+        let world = self.world.clone();
+        let told: Arc<Mutex<Vec<String>>> = Arc::default();
+        let to = told.clone();
+        self.play(vec![Box::pin(async move {
+            let mut line = Line::connect(&world, Protocol::Pop3).await?;
+            line.pop_login(BOB).await?;
+            *to.lock().unwrap() = line.uidl().await?;
+            Some(())
+        })]);
+        let told = told.lock().unwrap().clone();
+        (told.len() == uids.len()).then(|| uids.into_iter().map(|uid| (BOB.to_owned(), uid)).zip(told).collect())
+    }
+
+    /// Several things at once, as the seed has it; then everything is looked at.
+    pub(crate) fn round(&mut self) -> Result<Seen, String> {
+        self.world.pass(Duration::from_secs(self.dice.roll(20)));
+        if self.manner.time == Time::Wild {
+            let years = i64::try_from(self.dice.roll(120)).unwrap() - 20;
+            self.world.set_unix_s(years * 31_556_952 + i64::try_from(self.dice.roll(1_000)).unwrap());
+        }
+        let (facts, mut touched) = (self.book.facts(), Touched::default());
+        let mut acts = Vec::new();
+        let sessions = [self.smtp.clone(), self.submission.clone()].concat();
+        for (n, session) in sessions.into_iter().enumerate() {
+            if self.dice.once_in(2) {
+                acts.extend(self.delivery(&facts, &mut touched, session, n >= 2));
+            }
+        }
+        for session in self.imap.clone() {
+            if !self.dice.once_in(4) {
+                acts.extend(self.imap_act(&facts, &mut touched, session));
+            }
+        }
+        for _ in 0..2 {
+            if self.dice.once_in(3) {
+                acts.extend(self.pop_act(&facts, &mut touched));
+            }
+        }
+        if self.dice.once_in(2) {
+            acts.extend(self.operator_act(&facts, &mut touched));
+        }
+        self.play(acts);
+        self.observe()
+    }
+
+    fn delivery(&mut self, facts: &Facts, touched: &mut Touched, session: Session, submits: bool) -> Option<Act> {
+        let (bytes, book, serial) = (self.dice.bytes(), self.book.clone(), self.dice.roll(u64::MAX));
+        let mut choices: Vec<(String, Vec<String>, String)> = Vec::new();
+        for address in facts.accounts.keys() {
+            choices.push((address.clone(), vec![address.clone()], format!("{address}/mail {serial}")));
+        }
+        for (alias, targets) in &facts.aliases {
+            choices.push((alias.clone(), targets.clone(), format!("{alias}/use {serial}")));
+        }
+        let (mut recipients, mut accounts, mut keys) = (Vec::new(), BTreeSet::new(), Vec::new());
+        for _ in 0..=self.dice.roll(3) {
+            let (name, targets, key) = self.dice.pick(&choices)?.clone();
+            recipients.push(name);
+            accounts.extend(targets);
+            keys.push(key);
+        }
+        if !touched.take(&keys) {
+            return None;
+        }
+        let (from, accounts) =
+            (if submits { ALICE } else { "carol@example.net" }, accounts.into_iter().collect::<Vec<_>>());
+        Some(Box::pin(async move { session.lock().await.deliver(&book, from, (recipients, accounts), bytes).await }))
+    }
+
+    /// Some UIDs of a mailbox that has any.
+    fn some_uids(&mut self, facts: &Facts) -> Option<(String, Vec<u32>)> {
+        let folders: Vec<(&String, &Folder)> = facts.accounts[ALICE]
+            .folders
+            .iter()
+            .filter(|(name, folder)| !folder.mails.is_empty() && !LOOSE.contains(&name.as_str()))
+            .collect();
+        let (name, folder) = *self.dice.pick(&folders)?;
+        let mut uids: Vec<u32> = folder.mails.iter().filter_map(|mail| mail.uid).collect();
+        uids.sort_unstable();
+        let first = usize::try_from(self.dice.roll(uids.len() as u64)).unwrap();
+        let count = usize::try_from(1 + self.dice.roll(4)).unwrap();
+        Some((name.clone(), uids.into_iter().skip(first).take(count).collect()))
+    }
+
+    fn imap_act(&mut self, facts: &Facts, touched: &mut Touched, session: Session) -> Option<Act> {
+        let (book, serial) = (self.book.clone(), self.dice.roll(u64::MAX));
+        let names: Vec<String> = facts.accounts[ALICE].folders.keys().cloned().collect();
+        let key = |name: &str| format!("{ALICE}/{name}");
+        match self.dice.roll(14) {
+            0..3 => {
+                let (folder, bytes) = (self.dice.pick(&names)?.clone(), self.dice.bytes());
+                let flags: Flags =
+                    SYSTEM_FLAGS.iter().filter(|_| self.dice.once_in(4)).map(|flag| (*flag).to_owned()).collect();
+                touched.take(&[key(&format!("{folder} append {serial}"))]).then_some(())?;
+                Some(Box::pin(async move { session.lock().await.append(&book, (ALICE, &folder), flags, bytes).await }))
+            }
+            3..6 => {
+                let (folder, uids) = self.some_uids(facts)?;
+                let (flag, on) = (*self.dice.pick(&SYSTEM_FLAGS)?, !self.dice.once_in(3));
+                touched.take(&[key(&folder)]).then_some(())?;
+                Some(Box::pin(
+                    async move { session.lock().await.flag(&book, (ALICE, &folder), &uids, (flag, on)).await },
+                ))
+            }
+            6..9 => {
+                let ((from, uids), to, moves) =
+                    (self.some_uids(facts)?, self.dice.pick(&names)?.clone(), self.dice.once_in(2));
+                (from != to && touched.take(&[key(&from), key(&to)])).then_some(())?;
+                Some(Box::pin(async move { session.lock().await.copy(&book, (ALICE, &from, &to), uids, moves).await }))
+            }
+            9..11 => {
+                let ((folder, uids), way) = (self.some_uids(facts)?, self.dice.roll(3));
+                touched.take(&[key(&folder)]).then_some(())?;
+                Some(Box::pin(async move { session.lock().await.expunge(&book, (ALICE, &folder), &uids, way).await }))
+            }
+            11 => {
+                let (folder, uids) = self.some_uids(facts)?;
+                touched.take(&[key(&folder)]).then_some(())?;
+                Some(Box::pin(async move { session.lock().await.read(&book, (ALICE, &folder), *uids.first()?).await }))
+            }
+            12 => {
+                let (name, on) = (self.dice.pick(&names)?.clone(), self.dice.once_in(2));
+                touched.take(&[format!("subscribed/{name}"), key(&format!("{name} subscribed"))]).then_some(())?;
+                let command = if on { format!("SUBSCRIBE {name}") } else { format!("UNSUBSCRIBE {name}") };
+                let deed = Deed::Subscribe { account: ALICE.into(), name, on };
+                Some(Box::pin(async move { session.lock().await.simple(&book, &command, Some(deed)).await }))
+            }
+            _ => {
+                touched.take(&[format!("{ALICE}/*")]).then_some(())?;
+                let (command, deed) = self.structure(&names)?;
+                Some(Box::pin(async move {
+                    let mut session = session.lock().await;
+                    session.unselect().await?;
+                    session.simple(&book, &command, Some(deed)).await
+                }))
+            }
+        }
+    }
+
+    /// CREATE, DELETE or RENAME of one of the mailboxes that come and go.
+    fn structure(&mut self, names: &[String]) -> Option<(String, Deed)> {
+        let account = ALICE.to_owned();
+        let (there, absent): (Vec<&str>, Vec<&str>) =
+            LOOSE.into_iter().partition(|name| names.iter().any(|there| there == name));
+        let leaf = there.iter().copied().find(|name| !names.iter().any(|n| n.starts_with(&format!("{name}/"))));
+        match (self.dice.roll(3), leaf) {
+            (0, Some(leaf)) => Some((format!("DELETE {leaf}"), Deed::Delete { account, folder: leaf.to_owned() })),
+            (1, Some(leaf)) => {
+                let to = self.dice.pick(&absent)?;
+                let is_inside = to.starts_with(&format!("{leaf}/"));
+                let deed = Deed::Rename { account, from: leaf.to_owned(), to: (*to).to_owned() };
+                (!is_inside).then(|| (format!("RENAME {leaf} {to}"), deed))
+            }
+            _ => {
+                let name = self.dice.pick(&absent)?;
+                Some((format!("CREATE {name}"), Deed::Create { account, folder: (*name).to_owned() }))
+            }
+        }
+    }
+
+    fn pop_act(&mut self, facts: &Facts, touched: &mut Touched) -> Option<Act> {
+        let (world, book) = (self.world.clone(), self.book.clone());
+        let who = if self.dice.once_in(3) { ALICE } else { BOB };
+        touched.take(&[format!("{who}/INBOX")]).then_some(())?;
+        let mut uids: Vec<u32> = facts.folder(who, "INBOX").mails.iter().filter_map(|mail| mail.uid).collect();
+        uids.sort_unstable();
+        let mails: Vec<(usize, u32)> = (1..).zip(uids).filter(|_| self.dice.once_in(4)).take(4).collect();
+        (!mails.is_empty()).then_some(())?;
+        Some(Box::pin(async move {
+            let mut line = Line::connect(&world, Protocol::Pop3).await?;
+            line.pop_login(who).await?;
+            line.pop_delete(&book, who, &mails).await
+        }))
+    }
+
+    fn operator_act(&mut self, facts: &Facts, touched: &mut Touched) -> Option<Act> {
+        let (store, book) = (self.store().clone(), self.book.clone());
+        let guest = *self.dice.pick(&GUESTS)?;
+        let (there, is_used) = (
+            facts.accounts.contains_key(guest),
+            facts.aliases.values().any(|targets| targets.iter().any(|target| target == guest)),
+        );
+        match self.dice.roll(10) {
+            0..3 if !there => {
+                touched.take(&[format!("{guest}/*")]).then_some(())?;
+                Some(add_account(store, book, guest, secrets(&format!("number {}", self.dice.roll(9)))))
+            }
+            0 if !is_used => {
+                touched.take(&[format!("{guest}/*")]).then_some(())?;
+                Some(doing(book, Deed::RemoveAccount { address: guest.into() }, async move {
+                    store.account_remove(id(&store, guest).await?).await
+                }))
+            }
+            1 | 2 if there => {
+                touched.take(&[format!("{guest}/secrets")]).then_some(())?;
+                let secrets = secrets(&format!("number {}", self.dice.roll(9)));
+                Some(doing(book, Deed::Secrets { address: guest.into(), secrets: secrets.clone() }, async move {
+                    store.account_secrets(id(&store, guest).await?, secrets).await
+                }))
+            }
+            3..5 => {
+                let alias = *self.dice.pick(&["team@example.org", "all@example.com"])?;
+                touched.take(&[format!("{alias}/*"), format!("{guest}/alias {alias}")]).then_some(())?;
+                if facts.aliases.contains_key(alias) {
+                    return Some(doing(book, Deed::RemoveAlias { address: alias.into() }, async move {
+                        store.alias_remove(alias).await
+                    }));
+                }
+                // Its domain comes with it.
+                let mut targets = vec![ALICE.to_owned(), BOB.to_owned()];
+                if there {
+                    targets.push(guest.to_owned());
+                }
+                let domain = alias.rsplit_once('@')?.1.to_owned();
+                if !facts.domains.contains(&domain) {
+                    return None;
+                }
+                Some(doing(book, Deed::AddAlias { address: alias.into(), targets: targets.clone() }, async move {
+                    store.alias_add(alias, &targets).await
+                }))
+            }
+            5 | 6 => {
+                let name = "example.com";
+                touched.take(&["all@example.com/*".to_owned(), "domain".to_owned()]).then_some(())?;
+                match (facts.domains.contains(name), facts.aliases.contains_key("all@example.com")) {
+                    (true, true) => None,
+                    (true, false) => Some(doing(book, Deed::RemoveDomain { name: name.into() }, async move {
+                        store.domain_remove(name).await
+                    })),
+                    (false, _) => {
+                        Some(doing(
+                            book,
+                            Deed::AddDomain { name: name.into() },
+                            async move { store.domain_add(name).await },
+                        ))
+                    }
+                }
+            }
+            _ => Some(Box::pin(async move {
+                let taken = store.snapshot().await;
+                taken.inspect_err(|refusal| note("snapshot", &format!("{refusal:?}"))).ok().map(drop)
+            })),
+        }
+    }
+
+    /// Ends the store as a clean stop would.
+    pub(crate) fn stop(&mut self) {
+        *self.phase.lock().unwrap() = Phase::Stop;
+        self.world.store().close();
+    }
+
+    /// Takes what was recorded so far.
+    pub(crate) fn take_moments(&self) -> Vec<Moment> {
+        std::mem::take(&mut *self.moments.lock().unwrap())
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.disk.watch(None);
+        self.disk.stop();
+    }
+}
+
+/// Something an operator does: begun, asked for, acknowledged.
+fn doing(book: Book, deed: Deed, ask: impl Future<Output = Result<(), Refusal>> + Send + 'static) -> Act {
+    Box::pin(async move {
+        let asked = format!("{deed:?}");
+        let id = book.begin(deed);
+        ask.await.inspect_err(|refusal| note(&asked, &format!("{refusal:?}"))).ok()?;
+        book.done(id);
+        Some(())
+    })
+}
+
+fn add_account(store: Store, book: Book, address: &'static str, secrets: Vec<u8>) -> Act {
+    let deed = Deed::AddAccount { address: address.into(), secrets: secrets.clone() };
+    doing(book, deed, async move { store.account_add(address, secrets, &pigeon::accounts::MAILBOXES).await.map(drop) })
+}
