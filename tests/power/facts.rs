@@ -239,6 +239,14 @@ impl Facts {
         }
     }
 
+    /// A restore gives every message a new modification sequence.
+    pub(crate) fn forget_modseqs(&mut self) {
+        for folder in self.accounts.values_mut().flat_map(|account| account.folders.values_mut()) {
+            let modseq = folder.modseq;
+            folder.mails.iter_mut().for_each(|mail| mail.modseq = Modseq::Above(modseq));
+        }
+    }
+
     /// Whether a store may show `seen`; what is known once somebody has looked at that.
     pub(crate) fn check(&self, seen: &Seen) -> Result<Self, String> {
         let mut now = self.clone();

@@ -7,8 +7,9 @@ use super::sessions::{Line, note, secrets};
 use super::steps::{Phase, step};
 use crate::world::{Protocol, World};
 use pigeon::base::{Budget, Clock, Workers};
+use pigeon::store::backup::{back_up, newest};
 use pigeon::store::sim::SimDisk;
-use pigeon::store::{OpenError, Options, Refusal, Store};
+use pigeon::store::{Kept, OpenError, Options, Refusal, Store};
 use pigeon::tls::Tls;
 use smol::lock::Mutex as AsyncMutex;
 use std::collections::BTreeSet;
@@ -108,6 +109,16 @@ pub(crate) fn record(disk: &SimDisk, phase: Arc<Mutex<Phase>>, book: Book) -> Mo
     moments
 }
 
+/// What backups are written to.
+#[derive(Default)]
+pub(crate) struct Stick {
+    pub(crate) disk: SimDisk,
+    /// The newest complete backup, and what was known when it was made.
+    pub(crate) newest: Option<(u64, Arc<Facts>)>,
+    /// Moments of backups, and the newest complete one before.
+    pub(crate) moments: Vec<(Moment, Option<(u64, Arc<Facts>)>)>,
+}
+
 type Session = Arc<AsyncMutex<Line>>;
 type Act = Pin<Box<dyn Future<Output = Option<()>> + Send>>;
 
@@ -129,6 +140,7 @@ pub(crate) struct Life {
     smtp: Vec<Session>,
     submission: Vec<Session>,
     imap: Vec<Session>,
+    pub(crate) stick: Stick,
     /// Whether clients may be refused, because the disk fails.
     pub(crate) may_fail: bool,
 }
@@ -183,9 +195,11 @@ impl Life {
             smtp: none(),
             submission: none(),
             imap: none(),
+            stick: Stick::default(),
             may_fail: false,
         };
         life.world.store().take_turns(manner.in_step);
+        life.world.store().reclaim_no_faster_than(u64::MAX / 2_000);
         life.furnish();
         life.connect();
         life.observe()?;
@@ -337,7 +351,60 @@ impl Life {
             acts.extend(self.operator_act(&facts, &mut touched));
         }
         self.play(acts);
+        match self.dice.roll(6) {
+            0 => self.snapshot(),
+            1 | 2 => self.keep_house(),
+            3 => self.back_up()?,
+            _ => {}
+        }
         self.observe()
+    }
+
+    /// Runs one thing alone, with a writer that works as it likes: what waits for the writer itself cannot give it turns.
+    fn alone<O>(&mut self, phase: Phase, work: impl Future<Output = O>) -> O {
+        *self.phase.lock().unwrap() = phase;
+        self.store().take_turns(false);
+        let done = smol::block_on(self.world.executor().run(work));
+        self.store().take_turns(self.manner.in_step);
+        *self.phase.lock().unwrap() = Phase::Work;
+        done
+    }
+
+    fn snapshot(&mut self) {
+        let store = self.store().clone();
+        let taken = self.alone(Phase::Work, async move { store.snapshot().await });
+        assert!(self.may_fail || taken.is_ok(), "snapshot: {taken:?}");
+    }
+
+    /// Housekeeping until there is none.
+    fn keep_house(&mut self) {
+        let store = self.store().clone();
+        let kept = self.alone(Phase::House, async move {
+            for _ in 0..20 {
+                if store.keep_house().await? == Kept::Nothing {
+                    break;
+                }
+            }
+            Ok::<(), Refusal>(())
+        });
+        assert!(self.may_fail || kept.is_ok(), "keeping house: {kept:?}");
+    }
+
+    /// A backup onto another disk, whose every operation is a moment too.
+    fn back_up(&mut self) -> Result<(), String> {
+        let (store, facts) = (self.store().clone(), self.book.facts());
+        let held = self.alone(Phase::Backup, async move { store.hold().await });
+        let held = held.map_err(|refusal| format!("backup: {refusal:?}"))?;
+        let moments = record(&self.stick.disk, Arc::new(Mutex::new(Phase::Backup)), self.book.clone());
+        let done = back_up(&self.disk, &self.stick.disk, (held.batch, &held.names), &mut |_, _| ());
+        self.stick.disk.watch(None);
+        let moments = std::mem::take(&mut *moments.lock().unwrap());
+        let before = self.stick.newest.clone();
+        self.stick.moments.extend(moments.into_iter().map(|moment| (moment, before.clone())));
+        done.map_err(|error| format!("backup: {error}"))?;
+        let number = newest(&self.stick.disk).map_err(|error| format!("backup: {error}"))?.number;
+        self.stick.newest = Some((number, facts));
+        Ok(())
     }
 
     fn delivery(&mut self, facts: &Facts, touched: &mut Touched, session: Session, submits: bool) -> Option<Act> {
@@ -533,10 +600,7 @@ impl Life {
                     }
                 }
             }
-            _ => Some(Box::pin(async move {
-                let taken = store.snapshot().await;
-                taken.inspect_err(|refusal| note("snapshot", &format!("{refusal:?}"))).ok().map(drop)
-            })),
+            _ => None,
         }
     }
 

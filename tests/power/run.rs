@@ -2,12 +2,12 @@
 //! rebooted, opened and looked at beside.
 
 use super::facts::Facts;
-use super::life::{Dice, Life, Manner, Moment, Time, record};
+use super::life::{Dice, Life, Manner, Moment, Stick, Time, record};
 use super::look::{Seen, look, settle};
 use super::steps::{Phase, Table};
 use pigeon::base::{Budget, Clock};
 use pigeon::store::sim::{Cut, SimDisk, Tear};
-use pigeon::store::{Disk, Store};
+use pigeon::store::{Disk, Options, Store, backup};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
@@ -88,15 +88,17 @@ fn said(panic: &(dyn std::any::Any + Send)) -> String {
 
 impl Runner {
     fn lives(&mut self) -> Result<(), Wrong> {
-        let (mut disk, mut facts) = (SimDisk::new(), Facts::default());
+        let (mut disk, mut facts, mut stick) = (SimDisk::new(), Facts::default(), Stick::default());
         for number in 0..LIVES {
             let mut life = Life::begin(disk, facts, &self.manner, Dice(self.dice.roll(u64::MAX)))
                 .map_err(|what| format!("life {number}: {what}"))?;
+            life.stick = stick;
             let mut last = None;
             for round in 0..ROUNDS {
                 life.round().map_err(|what| format!("life {number}, round {round}: {what}"))?;
                 let moments = life.take_moments();
                 self.moments(&format!("life {number}, round {round}"), moments, &mut last)?;
+                self.backups(&mut life.stick)?;
                 if self.is_enough() {
                     return Ok(());
                 }
@@ -106,6 +108,7 @@ impl Runner {
                 life.stop();
                 self.moments(&format!("the end of life {number}"), life.take_moments(), &mut last)?;
             }
+            stick = std::mem::take(&mut life.stick);
             drop(life);
             let Some(moment) = last else { return Err("a life without any operation".into()) };
             // What comes next stands on what this cut leaves.
@@ -118,6 +121,48 @@ impl Runner {
 
     fn is_enough(&self) -> bool {
         self.done.table.total() >= self.cuts_max
+    }
+
+    /// A stick pulled out at every one of these moments: the backup before, or the new one, is complete.
+    fn backups(&mut self, stick: &mut Stick) -> Result<(), Wrong> {
+        for (moment, before) in std::mem::take(&mut stick.moments) {
+            let end = End::of(&mut self.dice);
+            let pulled = self
+                .pulled(&moment, end, before)
+                .map_err(|wrong| format!("a backup, {}, {end:?}: {wrong}", moment.step));
+            pulled?;
+            self.done.table.count(&moment.step);
+        }
+        Ok(())
+    }
+
+    fn pulled(&mut self, moment: &Moment, end: End, before: Option<(u64, Arc<Facts>)>) -> Result<(), Wrong> {
+        let disk = match end {
+            End::Cut(cut) => moment.disk.reboot(cut),
+            End::KillThenCut => moment.disk.revive(),
+        };
+        let manifest = match (backup::newest(&disk), before.as_ref()) {
+            (Ok(manifest), _) => manifest,
+            (Err(_), None) => return Ok(()),
+            (Err(error), Some(_)) => return Err(error.to_string()),
+        };
+        backup::prove(&disk, &manifest, &mut |_, _| ()).map_err(|error| error.to_string())?;
+        if !self.dice.once_in(3) {
+            return Ok(());
+        }
+        let before = before.filter(|(number, _)| *number == manifest.number);
+        let mut facts = Facts::clone(before.as_ref().map_or(&moment.facts, |(_, facts)| facts));
+        // What is restored has new modification sequences throughout.
+        facts.forget_modseqs();
+        let restored = SimDisk::new();
+        backup::restore(&disk, &manifest, &restored, &mut |_, _| ()).map_err(|error| error.to_string())?;
+        let manner =
+            Manner { options: Options { salvage: true, ..self.manner.options.clone() }, ..self.manner.clone() };
+        let (clock, _) = Clock::simulated(0);
+        let store = manner.open(&restored, clock, Budget::new(16 << 20)).map_err(|error| format!("open: {error:?}"))?;
+        let known = self.see(&store).and_then(|seen| facts.check(&seen));
+        restored.stop();
+        known.map(drop).map_err(|wrong| format!("restored: {wrong}"))
     }
 
     /// Ends every one of these moments; keeps one of them.
@@ -141,7 +186,7 @@ impl Runner {
 
     /// Reboots, opens, looks; now and then cuts the start as well, drops the index, or goes on for a step.
     fn examine(&mut self, moment: &Moment, end: End) -> Result<(), Wrong> {
-        let inner = self.dice.once_in(16);
+        let inner = self.dice.once_in(32);
         let mut starts = Vec::new();
         let (disk, known) = self.reopen(&moment.disk, end, &moment.facts, inner.then_some(&mut starts))?;
         for start in starts {
