@@ -32,6 +32,51 @@ use std::time::{Duration, Instant};
 const CUTS: u64 = 4_000;
 const THREADS: usize = 2;
 
+/// Where every run must have cut.
+const STEPS: [&str; 41] = [
+    "batch write",
+    "batch sync",
+    "window zeros",
+    "segment begin",
+    "segment rename",
+    "log folder sync",
+    "segment left",
+    "body segment begin",
+    "body segment rename",
+    "body append",
+    "body sync",
+    "redb page write",
+    "redb sync",
+    "snapshot write",
+    "snapshot sync",
+    "snapshot rename",
+    "snapshot folder sync",
+    "snapshot removal",
+    "house: batch write",
+    "house: batch sync",
+    "house: body append",
+    "house: body sync",
+    "house: redb sync",
+    "house: segment removal",
+    "house: log folder sync",
+    "house: snapshot rename",
+    "backup: segment copy",
+    "backup: snapshot rename",
+    "backup: manifest",
+    "backup: segment removal",
+    "start: index made",
+    "start: index rename",
+    "start: segment begin",
+    "start: segment rename",
+    "start: log folder sync",
+    "start: redb page write",
+    "start: redb sync",
+    "start: segment removal",
+    "stop: redb page write",
+    "stop: redb sync",
+    "stop: segment left",
+];
+
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
@@ -80,4 +125,30 @@ fn a_power_cut_at_any_operation_keeps_every_promise() {
     let seconds = begun.elapsed().as_secs_f64();
     println!("{table}\n{:.0} cuts a second", table.total() as f64 / seconds);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    if only.is_none() {
+        let never: Vec<&&str> = STEPS.iter().filter(|step| !table.0.contains_key(**step)).collect();
+        assert!(never.is_empty(), "never cut at {never:?}");
+    }
+}
+
+#[test]
+fn a_seed_means_the_same_every_time() {
+    for seed in [1, 3] {
+        let plan = Plan { cuts_max: 250, ..plan(seed) };
+        let (once, again) = (run(&plan), run(&plan));
+        assert_eq!((&once.wrong, &again.wrong), (&None, &None));
+        assert_eq!((once.table.0, once.order, once.seen), (again.table.0, again.order, again.seen), "seed {seed}");
+    }
+}
+
+/// A board without a battery starts in 1970 and jumps when the time comes over the network.
+#[test]
+fn a_clock_that_starts_in_1970_and_jumps_years_changes_no_order_and_no_number() {
+    for seed in [1, 2] {
+        let plan = Plan { cuts_max: 500, ..plan(seed) };
+        let (ordinary, wild) = (run(&plan), run(&Plan { time: Time::Wild, ..plan }));
+        assert_eq!((&ordinary.wrong, &wild.wrong), (&None, &None), "seed {seed}");
+        assert!(!ordinary.seen.is_empty(), "seed {seed}: no life was lived to its end");
+        assert_eq!(ordinary.seen, wild.seen, "seed {seed}");
+    }
 }

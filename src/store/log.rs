@@ -174,16 +174,6 @@ impl Log {
     }
 }
 
-/// Takes away what lies behind the last batch of the log: zeros, and what a cut tore.
-pub(crate) fn end_at(disk: &dyn Disk, last: Position) -> io::Result<()> {
-    let file = disk.open(&file_name(Kind::Commit, last.segment))?;
-    if file.len()? > last.end {
-        file.truncate(last.end)?;
-        file.sync()?;
-    }
-    Ok(())
-}
-
 /// Makes a commit segment that holds one batch, durable when this returns.
 pub(crate) fn begin(disk: &dyn Disk, header: &Header, batch: &[u8]) -> io::Result<Arc<dyn DiskFile>> {
     let end = PAGE_BYTES + batch.len() as u64;

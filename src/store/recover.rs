@@ -166,13 +166,7 @@ pub(crate) fn start(
         damage.uncertain_end = true;
     }
     let mut log = Log::new(disk.clone(), numbers.clone(), segment_bytes, last);
-    // What a snapshot holds was durable when that was written, and is looked for there once the index is lost: it stays.
-    let snapshots = snapshot::list(&**disk)?;
-    let stays = |after: Position| {
-        snapshots.iter().any(|snapshot| snapshot.position == after) || sabotage::is(Sabotage::TrustTheLastBatch)
-    };
-    if let Some((batch, after, damaged)) = held.take_if(|(_, after, _)| stays(*after)) {
-        super::log::end_at(&**disk, after)?;
+    if let Some((batch, after, damaged)) = held.take_if(|_| sabotage::is(Sabotage::TrustTheLastBatch)) {
         log = Log::new(disk.clone(), numbers.clone(), segment_bytes, after);
         replay.add(batch, after, damaged)?;
     }

@@ -107,7 +107,7 @@ impl Folder {
         uids.iter().filter_map(|uid| self.find(*uid)).map(|mail| (mail.token, mail.flags.clone())).collect()
     }
 
-    fn has_flag(&self, uid: u32, flag: &str) -> bool {
+    pub(crate) fn has_flag(&self, uid: u32, flag: &str) -> bool {
         self.find(uid).is_some_and(|mail| mail.flags.contains(flag))
     }
 }

@@ -312,10 +312,14 @@ impl Line {
     /// Reads a message whole, which makes it seen.
     pub(crate) async fn read(&mut self, book: &Book, (account, folder): (&str, &str), uid: u32) -> Option<()> {
         self.select(folder).await?;
+        let had = book.facts().folder(account, folder).has_flag(uid, "\\Seen");
         let (account, folder) = (account.to_owned(), folder.to_owned());
         let id = book.begin(Deed::Flag { account, folder, uids: vec![uid], flag: "\\Seen".into(), on: true });
-        self.command(&format!("UID FETCH {uid} BODY[]")).await?;
-        book.done(id);
+        let lines = self.command(&format!("UID FETCH {uid} BODY[]")).await?;
+        // A full disk keeps nobody from reading; then no flag is told.
+        if lines.iter().any(|line| line.contains("\\Seen")) || had {
+            book.done(id);
+        }
         Some(())
     }
 

@@ -31,6 +31,7 @@ pub(crate) fn step(phase: Phase, operation: &Operation<'_>) -> String {
         Kind::Rename if is("log/", ".body") => "body segment rename",
         Kind::Rename if is("snapshots/", "") => "snapshot rename",
         Kind::Rename if is("index.redb", "") => "index rename",
+        _ if phase == Phase::Backup && is("log/", ".tmp") => "segment copy",
         _ if is("log/", ".commit.tmp") => "segment begin",
         _ if is("log/", ".body.tmp") => "body segment begin",
         Kind::Zeros if is("log/", ".commit") => "window zeros",
