@@ -41,13 +41,13 @@ impl Dice {
     }
 
     /// Octets of a message: mostly few.
-    fn bytes(&mut self, more: usize) -> usize {
+    fn bytes(&mut self) -> usize {
         let bytes = match self.roll(20) {
             0..14 => 200 + self.roll(2_500),
             14..18 => 4_000 + self.roll(55_000),
             _ => 66_000 + self.roll(90_000),
         };
-        more + usize::try_from(bytes).unwrap()
+        usize::try_from(bytes).unwrap()
     }
 }
 
@@ -351,6 +351,10 @@ impl Life {
             let years = i64::try_from(self.dice.clone().roll(120)).unwrap() - 20;
             self.world.set_unix_s(years * 31_556_952);
         }
+        if self.manner.options.segment_bytes >= 1 << 20 && self.dice.once_in(4) && !self.may_fail {
+            self.fill();
+            self.observe()?;
+        }
         let (facts, mut touched) = (self.book.facts(), Touched::default());
         let mut acts = Vec::new();
         let sessions = [self.smtp.clone(), self.submission.clone()].concat();
@@ -436,7 +440,7 @@ impl Life {
     }
 
     fn delivery(&mut self, facts: &Facts, touched: &mut Touched, session: Session, submits: bool) -> Option<Act> {
-        let (bytes, book, serial) = (self.dice.bytes(self.more()), self.book.clone(), self.dice.roll(u64::MAX));
+        let (bytes, book, serial) = (self.dice.bytes(), self.book.clone(), self.dice.roll(u64::MAX));
         let mut choices: Vec<(String, Vec<String>, String)> = Vec::new();
         for address in facts.accounts.keys() {
             choices.push((address.clone(), vec![address.clone()], format!("{address}/mail {serial}")));
@@ -459,9 +463,15 @@ impl Life {
         Some(Box::pin(async move { session.lock().await.deliver(&book, from, (recipients, accounts), bytes).await }))
     }
 
-    /// Larger messages where segments are large, so that they fill.
-    fn more(&self) -> usize {
-        if self.manner.options.segment_bytes >= 1 << 20 { 24_000 } else { 0 }
+    /// So much into one large segment that zeros are written ahead again.
+    fn fill(&mut self) {
+        let (book, session) = (self.book.clone(), self.imap[0].clone());
+        self.play(vec![Box::pin(async move {
+            for _ in 0..6 {
+                session.lock().await.append(&book, (ALICE, "Archive"), Flags::new(), 60_000).await?;
+            }
+            Some(())
+        })]);
     }
 
     /// Some UIDs of a mailbox that has any.
@@ -485,7 +495,7 @@ impl Life {
         let key = |name: &str| format!("{ALICE}/{name}");
         match self.dice.roll(14) {
             0..3 => {
-                let (folder, bytes) = (self.dice.pick(&names)?.clone(), self.dice.bytes(self.more()));
+                let (folder, bytes) = (self.dice.pick(&names)?.clone(), self.dice.bytes());
                 let flags: Flags =
                     SYSTEM_FLAGS.iter().filter(|_| self.dice.once_in(4)).map(|flag| (*flag).to_owned()).collect();
                 touched.take(&[key(&format!("{folder} append {serial}"))]).then_some(())?;
