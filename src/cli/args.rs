@@ -18,7 +18,7 @@ pub(super) struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  pigeon up                                    try it: a server in ./pigeon-data, nothing to configure
+  pigeon up                                    try it: a server in ./pigeon-data
   pigeon check                                 look at the configuration and this machine
   pigeon user add alice@example.org            add an account; asks for its password
   pigeon serve --config /etc/pigeon/pigeon.toml
@@ -29,9 +29,10 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 75 try again later.";
 pub(super) enum Verb {
     /// Set up everything in ./pigeon-data, print settings for a mail program, and serve
     #[command(after_help = "\
-Makes ./pigeon-data with a configuration, a local certificate authority and the account me@localhost,
-prints its password and what to type into a mail program, and serves on this machine alone, on ports that
-need no privileges. A second `pigeon up` keeps everything. Stop it with Ctrl-C.
+Makes ./pigeon-data with a configuration, a local certificate authority and the account
+me@localhost, prints its password and what to type into a mail program, and serves on this machine
+alone, on ports that need no privileges. A second `pigeon up` keeps everything. Stop it with
+Ctrl-C.
 
 Examples:
   pigeon up
@@ -40,8 +41,9 @@ Examples:
 
     /// Serve as configured, in the foreground
     #[command(after_help = "\
-Reads /etc/pigeon/pigeon.toml unless --config names another file; creates the data directory and an empty
-store if there is none. SIGHUP reads certificate and configuration again, SIGTERM ends within 5 seconds.
+Reads /etc/pigeon/pigeon.toml unless --config names another file; creates the data directory and
+an empty store if there is none. SIGHUP reads certificate and configuration again, SIGTERM ends
+within 5 seconds.
 
 Examples:
   pigeon serve
@@ -50,8 +52,8 @@ Examples:
 
     /// Look for problems in the configuration and on this machine, all at once
     #[command(after_help = "\
-Every problem is told with its place and its remedy. The exit code is 1 if the server would not start or
-not work; warnings alone leave it 0.
+Every problem is told with its place and its remedy. The exit code is 1 if the server would not
+start or not work; warnings alone leave it 0.
 
 Examples:
   pigeon check
@@ -82,11 +84,11 @@ Examples:
 
     /// Bring mail in from an mbox, a Maildir or a folder of .eml files
     #[command(after_help = "\
-SOURCE is an mbox file, a Maildir with its subfolders, or a folder of .eml files or of mbox files, with
-folders in it, which become mailboxes; what it is, is found out. Flags and dates come along; lines get the
-ends that mail has (CRLF). Whoever runs this must be able to read SOURCE; nothing in it is changed. After
-a cut, the same command goes on where it was, and nothing comes twice. Messages that cannot be taken are
-named and counted, and make the exit code 1.
+SOURCE is an mbox file, a Maildir with its subfolders, or a folder of .eml files or of mbox files,
+with folders in it, which become mailboxes; what it is, is found out. Flags and dates come along;
+lines get the ends that mail has (CRLF). Whoever runs this must be able to read SOURCE; nothing in
+it is changed. After a cut, the same command goes on where it was, and nothing comes twice.
+Messages that cannot be taken are named and counted, and make the exit code 1.
 
 Examples:
   pigeon import ~/Maildir --account alice@example.org
@@ -112,9 +114,9 @@ Formats, all in the folder TARGET, which must be new, empty, or left by a run th
   maildir  Maildir++: INBOX in TARGET, other mailboxes in .NAME.NAME, keywords in dovecot-keywords
   mbox     mboxrd, a file NAME.mbox for each mailbox; flags in Status, X-Status and X-Keywords
   eml      a folder for each mailbox, with a file for each message; index.tsv has dates and flags
-Lines end with LF in maildir and mbox, except in messages that have odd line ends of their own, and with
-CRLF in eml. What is exported and imported again has the same mailboxes, flags, dates and octets. After a
-cut, the same command goes on where it was.
+Lines end with LF in maildir and mbox, except in messages that have odd line ends of their own,
+and with CRLF in eml. What is exported and imported again has the same mailboxes, flags, dates and
+octets. After a cut, the same command goes on where it was.
 
 Examples:
   pigeon export alice@example.org /mnt/usb/alice --format maildir
@@ -147,13 +149,14 @@ Examples:
 
     /// Copy everything into a folder: mail, accounts, settings, the local certificate authority
     #[command(after_help = "\
-The first backup into a folder copies everything, later ones only what is new. Mail goes on arriving meanwhile.
-The backup counts when its last file is written and read back; one that breaks off leaves the one before good.
-What is in the folder does not change later, so any program that copies files can take it further.
+The first backup into a folder copies everything, later ones only what is new. Mail goes on
+arriving meanwhile. The backup counts when its last file is written and read back; one that breaks
+off leaves the one before good. What is in the folder does not change later, so any program that
+copies files can take it further.
 
 Examples:
   pigeon backup /media/stick/mail
-  pigeon backup --check /media/stick/mail      restore it into a temporary place beside the data, and look")]
+  pigeon backup --check /media/stick/mail      restore it beside the data, and look")]
     Backup {
         /// Where the backup is, or will be
         #[arg(value_name = "FOLDER")]
@@ -165,8 +168,8 @@ Examples:
 
     /// Make the data directory from a backup
     #[command(after_help = "\
-The data directory must not exist yet, or be empty, and no server may run on it. Message numbers jump ahead,
-because mail programs may have seen some that were given out after the backup.
+The data directory must not exist yet, or be empty, and no server may run on it. Message numbers
+jump ahead, because mail programs may have seen some that were given out after the backup.
 
 Examples:
   pigeon restore /media/stick/mail
@@ -182,8 +185,8 @@ Examples:
 
     /// Read everything that is kept, and name what is damaged
     #[command(after_help = "\
-Every row of the index, every part of every body, the log and the snapshots are read and compared with their
-checksums, while the server runs or not. The exit code is 1 if anything is damaged.
+Every row of the index, every part of every body, the log and the snapshots are read and compared
+with their checksums, while the server runs or not. The exit code is 1 if anything is damaged.
 
 Examples:
   pigeon verify
@@ -196,8 +199,8 @@ Examples:
 
     /// Make the index anew from what is on the disk, when it is damaged
     #[command(after_help = "\
-`pigeon serve` does the same by itself when the index cannot be opened. Message numbers jump ahead, because mail
-programs may have seen some that are lost. The old index is kept beside.
+`pigeon serve` does the same by itself when the index cannot be opened. Message numbers jump
+ahead, because mail programs may have seen some that are lost. The old index is kept beside.
 
 Example:
   pigeon salvage")]
@@ -336,6 +339,9 @@ mod tests {
         fn check(command: &mut clap::Command) {
             let help = command.render_long_help().to_string();
             assert!(help.lines().all(|line| line.chars().count() <= 110), "{help}");
+            // What we broke into lines ourselves must not be broken again.
+            let ours = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(ours.lines().all(|line| line.chars().count() <= 100), "{ours}");
             command.get_subcommands_mut().for_each(check);
         }
         check(&mut Args::command());
