@@ -176,9 +176,16 @@ impl Queue {
         wait
     }
 
-    /// Whoever asked for it is told.
-    pub(crate) fn reopened(&self) {
-        self.lock().reopened.clear();
+    /// The index was opened again, or made `anew`: whoever asked for it is told, those too who came meanwhile, when the old
+    /// one still served them. Who has asked for more than was done waits for that.
+    pub(crate) fn reopened(&self, anew: bool) {
+        let mut state = self.lock();
+        if state.anew && !anew {
+            return;
+        }
+        state.reopen = false;
+        state.anew = false;
+        state.reopened.clear();
     }
 
     /// Asks for the index to be made durable; the receiver ends without an answer when the store is closed.
@@ -350,6 +357,29 @@ mod tests {
         let began = Instant::now();
         assert_eq!(take(&queue, 3).requests.len(), 2);
         assert!(began.elapsed() >= Duration::from_millis(2), "{:?}", began.elapsed());
+    }
+
+    #[test]
+    fn who_asks_for_the_index_while_it_is_made_anew_is_answered_by_that() {
+        let queue = Queue::new();
+        let take = || queue.take(GATHER, &|_| false, true);
+        let waits = |asked: &Receiver<()>| !asked.is_closed();
+        let first = queue.reopen(true);
+        assert!(matches!(take(), Work::Reopen { anew: true }));
+        let meanwhile = [queue.reopen(true), queue.reopen(false)];
+        assert!(waits(&first) && meanwhile.iter().all(waits));
+        queue.reopened(true);
+        assert!(!waits(&first) && !meanwhile.iter().any(waits));
+        assert!(matches!(take(), Work::Chores), "nobody asks for another one");
+        // Opened again is not made anew.
+        let first = queue.reopen(false);
+        assert!(matches!(take(), Work::Reopen { anew: false }));
+        let meanwhile = queue.reopen(true);
+        queue.reopened(false);
+        assert!(matches!(take(), Work::Reopen { anew: true }));
+        queue.reopened(true);
+        assert!(!waits(&first) && !waits(&meanwhile));
+        assert!(matches!(take(), Work::Chores));
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl Writer {
                 Err(_) => {
                     log::error!("the store's writer panicked; opening the index again");
                     drop(catch_unwind(AssertUnwindSafe(|| self.reopen())));
-                    shared.queue.reopened();
+                    shared.queue.reopened(false);
                 }
             }
         }
@@ -117,7 +117,7 @@ impl Writer {
                     true => self.rebuild(),
                     false => self.reopen(),
                 }
-                self.shared.queue.reopened();
+                self.shared.queue.reopened(anew);
             }
             Work::Leave(wait) => {
                 let left = self.leave();
