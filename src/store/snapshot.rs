@@ -24,8 +24,10 @@ const BLOCK_BYTES: usize = 64 * 1024;
 const BLOCK_BYTES_MAX: u32 = 16 * 1024 * 1024;
 /// Octets written between two syncs, so that no commit waits long behind them.
 const UNSYNCED_BYTES_MAX: u64 = 1024 * 1024;
-/// Rows loaded in one transaction.
+/// Rows loaded in one transaction,
 const LOAD_ROWS: usize = 4_096;
+/// and octets of them, about: some are large.
+const LOAD_BYTES: usize = 1024 * 1024;
 
 /// A snapshot there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -283,15 +285,14 @@ pub(crate) fn read(disk: &dyn Disk, number: u64, each: &mut EachRow<'_>) -> Resu
 
 /// Puts every row into an empty index, which is durable when this returns and says that it is still to be raised.
 pub(crate) fn load(disk: &dyn Disk, number: u64, index: &Index) -> Result<Snapshot, SnapshotError> {
-    let mut rows: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    let mut rows = Rows::default();
     let snapshot = read(disk, number, &mut |key, value| {
-        rows.push((key.to_vec(), value.to_vec()));
-        if rows.len() >= LOAD_ROWS {
-            put(index, &mut rows)?;
+        if rows.add(key, value) {
+            rows.put(index)?;
         }
         Ok(())
     })?;
-    put(index, &mut rows)?;
+    rows.put(index)?;
     index.write(true, |tx| {
         // Taken back once it is sure that nothing is missing.
         tx.state()?.raise_from = 1;
@@ -300,6 +301,43 @@ pub(crate) fn load(disk: &dyn Disk, number: u64, index: &Index) -> Result<Snapsh
     Ok(snapshot)
 }
 
-fn put(index: &Index, rows: &mut Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), IndexError> {
-    index.write(false, |tx| rows.drain(..).try_for_each(|(key, value)| tx.put_row(&key, &value)))
+/// Rows on their way into an index.
+#[derive(Default)]
+struct Rows {
+    rows: Vec<(Vec<u8>, Vec<u8>)>,
+    bytes: usize,
+}
+
+impl Rows {
+    /// Adds one; says whether they are enough for a transaction.
+    fn add(&mut self, key: &[u8], value: &[u8]) -> bool {
+        self.bytes += key.len() + value.len();
+        self.rows.push((key.to_vec(), value.to_vec()));
+        self.rows.len() >= LOAD_ROWS || self.bytes >= LOAD_BYTES
+    }
+
+    fn put(&mut self, index: &Index) -> Result<(), IndexError> {
+        self.bytes = 0;
+        index.write(false, |tx| self.rows.drain(..).try_for_each(|(key, value)| tx.put_row(&key, &value)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_load_takes_bounded_memory_whether_rows_are_small_or_large() {
+        // Octets of a value, rows that are held at once, and why.
+        let table = [
+            (100, LOAD_ROWS, "small rows are counted"),
+            (32 * 1024, 32, "as large as a summary may be"),
+            (4 * 1024 * 1024, 1, "larger than any"),
+        ];
+        for (bytes, expected, why) in table {
+            let (mut rows, value) = (Rows::default(), vec![0; bytes]);
+            let before = (1..).find(|_| rows.add(b"key", &value));
+            assert_eq!(before, Some(expected), "{why}");
+        }
+    }
 }
