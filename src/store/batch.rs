@@ -24,6 +24,8 @@ const MAGIC: u32 = u32::from_le_bytes(*b"PgB1");
 const HEADER_BYTES: usize = 32;
 /// A payload is never longer; a header that says so is not one.
 const PAYLOAD_BYTES_MAX: u32 = 256 * 1024 * 1024;
+/// In ruins checksums are taken over so many times their octets at the most.
+const RUINS_SUMS_MAX: usize = 32;
 
 const TAG_EVENT_BARE: u8 = 1;
 const TAG_CHUNK: u8 = 2;
@@ -181,45 +183,70 @@ fn record<'a>(from: &mut Decoder<'a>) -> Option<Record<'a>> {
 /// Events that are whole in a stretch of a segment which holds no whole batch, in order, as a batch for each beginning of
 /// one that can still be seen; the first is taken to begin where the stretch does.
 pub(crate) fn events_in_ruins(stretch: &[u8], seed: u64, salt: u32, sequence: u64) -> Vec<(usize, Batch)> {
+    let page = PAGE_BYTES as usize;
+    let is_beginning = |at: &usize| {
+        let header = stretch.get(*at..).and_then(<[u8]>::first_chunk).and_then(parse);
+        header.is_some_and(|(_, _, _, _, own_salt)| own_salt == salt)
+    };
     let mut ruins: Vec<(usize, Batch)> = Vec::new();
+    let mut beginnings = (0..stretch.len()).step_by(page).filter(is_beginning).peekable();
     let mut start = 0;
-    let mut at = 0;
-    while let Some(rest) = stretch.get(at..).filter(|rest| !rest.is_empty()) {
-        let header = rest.first_chunk().and_then(parse).filter(|_| at.is_multiple_of(PAGE_BYTES as usize));
-        if header.is_some_and(|(_, _, _, _, own_salt)| own_salt == salt) {
-            start = at;
-            at += HEADER_BYTES;
-            continue;
-        }
-        let mut from = Decoder(rest);
-        let event = match rest.first() {
-            Some(&TAG_EVENT) => {
-                let sum = rest.get(1..5).and_then(|sum| sum.try_into().ok()).map(u32::from_le_bytes);
-                match record(&mut from) {
-                    Some(Record::Event { bytes, .. }) if sum == Some(event_sum(seed, bytes)) => Some(bytes),
-                    _ => None,
-                }
+    while start < stretch.len() {
+        let end = beginnings.next_if_eq(&start).map(|_| HEADER_BYTES).unwrap_or(0);
+        let next = beginnings.peek().copied().unwrap_or(stretch.len());
+        let events = events_between(stretch.get(start + end..next).unwrap_or_default(), seed);
+        if !events.is_empty() {
+            let mut to = Encoder(vec![0; HEADER_BYTES]);
+            for event in events {
+                to.0.push(TAG_EVENT_BARE);
+                to.bytes(event);
             }
-            _ => None,
-        };
-        let Some(event) = event else {
-            at += 1;
-            continue;
-        };
-        at += rest.len() - from.0.len();
-        if ruins.last().is_none_or(|(begins, _)| *begins != start) {
             let sequence = sequence + 1 + ruins.len() as u64;
-            let bytes = vec![0; HEADER_BYTES];
-            ruins.push((start, Batch { sequence, crc_before: 0, crc: 0, salt, padded_bytes: 0, bytes }));
+            ruins.push((start, Batch { sequence, crc_before: 0, crc: 0, salt, padded_bytes: 0, bytes: to.0 }));
         }
-        if let Some((_, batch)) = ruins.last_mut() {
-            let mut to = Encoder(std::mem::take(&mut batch.bytes));
-            to.0.push(TAG_EVENT_BARE);
-            to.bytes(event);
-            batch.bytes = to.0;
-        }
+        start = next;
     }
     ruins
+}
+
+/// Events that are whole in what was one batch, perhaps with damaged ones behind it. What others sent stands in its chunks:
+/// whole ones are passed over, and in damaged ones not every octet that looks like an event's beginning is followed.
+fn events_between(piece: &[u8], seed: u64) -> Vec<&[u8]> {
+    let mut events = Vec::new();
+    let mut summed_in_vain = 0;
+    let mut rest = piece;
+    while !rest.is_empty() && summed_in_vain <= piece.len().saturating_mul(RUINS_SUMS_MAX) {
+        let mut from = Decoder(rest);
+        let length = match (record(&mut from), rest) {
+            (Some(Record::Event { bytes, summed: true }), [_, sum @ ..]) => {
+                if sum.first_chunk().copied().map(u32::from_le_bytes) == Some(event_sum(seed, bytes)) {
+                    events.push(bytes);
+                    rest = from.0;
+                    continue;
+                }
+                bytes.len()
+            }
+            (Some(Record::Chunk), [_, chunk @ ..]) => {
+                let length = rest.len() - from.0.len() - 1;
+                if is_whole_chunk(chunk.get(..length).unwrap_or_default()) {
+                    rest = from.0;
+                    continue;
+                }
+                length
+            }
+            _ => 0,
+        };
+        summed_in_vain += length;
+        rest = rest.get(1..).unwrap_or_default();
+    }
+    events
+}
+
+fn is_whole_chunk(chunk: &[u8]) -> bool {
+    let Some((head, stored)) = chunk.split_first_chunk() else {
+        return false;
+    };
+    chunk::Header::parse(head).is_ok_and(|header| header.check(stored).is_ok())
 }
 
 /// Over a header with a zero CRC field and its payload.
@@ -292,4 +319,83 @@ fn parse(header: &[u8; HEADER_BYTES]) -> Option<(u32, u64, u32, u32, u32)> {
     let salt = from.fixed_u32()?;
     (magic == MAGIC && version == FORMAT_VERSION && length <= PAYLOAD_BYTES_MAX)
         .then_some((length, sequence, crc_before, crc, salt))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACE: (u64, u32) = (7, 0x5a17);
+
+    fn seed_here() -> u64 {
+        seed(PLACE.0, PLACE.1)
+    }
+
+    /// A batch with this chunk before its events, broken.
+    fn broken(chunk: &[u8], events: &[&[u8]], sequence: u64) -> Vec<u8> {
+        let mut batch = Builder::new();
+        batch.chunk(chunk);
+        events.iter().for_each(|event| batch.event(event));
+        let (mut bytes, _) = batch.finish(PLACE, sequence, 0);
+        bytes[25] ^= 1;
+        bytes
+    }
+
+    fn found(stretch: &[u8]) -> Vec<(usize, u64, Vec<Vec<u8>>)> {
+        let ruins = events_in_ruins(stretch, seed_here(), PLACE.1, 10);
+        let owned = |events: Vec<&[u8]>| events.into_iter().map(<[u8]>::to_vec).collect();
+        ruins.iter().map(|(at, batch)| (*at, batch.sequence, owned(batch.events().unwrap()))).collect()
+    }
+
+    #[test]
+    fn events_of_broken_batches_are_found_where_they_began() {
+        let mut chunk = Vec::new();
+        chunk::encode(b"some mail", true, &mut chunk);
+        let first = broken(&chunk, &[b"one", b"two"], 11);
+        let second = broken(&chunk, &[b"three"], 12);
+        let at = first.len();
+        let both = [first, second].concat();
+        let (one, two, three) = (b"one".to_vec(), b"two".to_vec(), b"three".to_vec());
+        assert_eq!(found(&both), [(0, 11, vec![one.clone(), two.clone()]), (at, 12, vec![three.clone()])]);
+        // A header that is lost: what follows belongs to what comes before.
+        let mut headless = both.clone();
+        headless[at..at + 4].fill(0);
+        assert_eq!(found(&headless), [(0, 11, vec![one, two.clone(), three.clone()])]);
+        // A damaged event, and a damaged chunk.
+        let mut damaged = both.clone();
+        let place = both.windows(3).position(|octets| octets == b"one").unwrap();
+        damaged[place] ^= 1;
+        damaged[at + HEADER_BYTES + 14] ^= 1;
+        assert_eq!(found(&damaged), [(0, 11, vec![two]), (at, 12, vec![three])]);
+        assert_eq!(found(&[0; 10_000]), []);
+    }
+
+    #[test]
+    fn octets_that_look_like_events_everywhere_cost_no_more_than_so_many_looks() {
+        // A damaged chunk of mail made for this: every eighth octet begins an event of a mebibyte.
+        let mut octets: Vec<u8> = Vec::new();
+        while octets.len() < 4 << 20 {
+            octets.extend_from_slice(&[TAG_EVENT, 1, 2, 3, 4, 0x80, 0x80, 0x40]);
+        }
+        let hostile = broken(&octets, &[b"behind it"], 11);
+        let mut chunk = Vec::new();
+        chunk::encode(b"some mail", true, &mut chunk);
+        let after = broken(&chunk, &[b"another"], 12);
+        let at = hostile.len();
+        // Each followed to its end would be half a tebibyte.
+        let found = found(&[hostile, after].concat());
+        assert_eq!(found.last(), Some(&(at, 10 + found.len() as u64, vec![b"another".to_vec()])));
+    }
+
+    #[test]
+    fn what_looks_like_an_event_in_whole_mail_is_not_looked_at() {
+        // An event with the right checksum inside a whole chunk, which nobody but a test can make.
+        let mut inside = vec![TAG_EVENT];
+        inside.extend_from_slice(&event_sum(seed_here(), b"false").to_le_bytes());
+        let mut to = Encoder(inside);
+        to.bytes(b"false");
+        let mut chunk = Vec::new();
+        chunk::encode(&to.0, false, &mut chunk);
+        assert_eq!(found(&broken(&chunk, &[b"true"], 11)), [(0, 11, vec![b"true".to_vec()])]);
+    }
 }
