@@ -15,6 +15,7 @@ use pigeon::base::Workers;
 use pigeon::store::sim::{Cut, SimDisk, Tear};
 use pigeon::store::*;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use store_support::mail::{arriving_bytes, mail};
 use store_support::worn::Worn;
 use store_support::*;
@@ -425,5 +426,68 @@ fn an_unreadable_chunk_does_not_stop_reclaim_and_is_named_by_verify() {
         let bodies = verified.faults.iter().filter(|fault| matches!(fault, verify::Fault::Body { .. })).count() as u64;
         let snapshot = verified.faults.iter().any(|fault| matches!(fault, verify::Fault::Snapshot { number: 1, .. }));
         assert!(bodies > 0 && snapshot && bodies + 1 == verified.faults_total, "{verified:?}");
+    });
+}
+
+/// A store whose reclaim has several steps to do, on segments that hold several bodies.
+async fn half_dead(disk: &SimDisk, workers: &Workers) -> Store {
+    let options = Options { segment_bytes: 256 * 1024, ..Options::default() };
+    let store = open_with(disk, workers, options).unwrap();
+    store.reclaim_no_faster_than(u64::MAX);
+    with_inbox(&store).await;
+    for n in 0..120 {
+        deliver(&store, &noise(n, 70_000)).await;
+    }
+    expunge(&store, (1..=120).filter(|n| n % 2 != 0).map(Uid).collect()).await;
+    snapshots(&store).await;
+    store
+}
+
+#[test]
+fn a_backup_waits_for_a_step_of_reclaim_and_not_for_the_pass() {
+    let workers = workers();
+    smol::block_on(async {
+        let (alone, disturbed) = (SimDisk::new(), SimDisk::new());
+        let store = half_dead(&alone, &workers).await;
+        let Kept::Reclaimed(whole) = store.keep_house().await.unwrap() else { panic!("nothing to do") };
+        assert!(whole.copied_bytes > 3 << 19, "{whole:?}");
+        let store = half_dead(&disturbed, &workers).await;
+        store.reclaim_no_faster_than(1 << 20);
+        let hold = async {
+            while store.stats().await.unwrap().copied_bytes == 0 {
+                smol::Timer::after(Duration::from_millis(1)).await;
+            }
+            store.hold().await
+        };
+        let (part, held) = smol::future::zip(store.keep_house(), hold).await;
+        store.reclaim_no_faster_than(u64::MAX);
+        let Kept::Reclaimed(part) = part.unwrap() else { panic!("nothing was done") };
+        assert!(part.copied_bytes < whole.copied_bytes && part.segments == 0, "{part:?} of {whole:?}");
+        drop(held.unwrap());
+        // What was left is done another time.
+        let rest = keep_all(&store).await;
+        assert!(part.copied_bytes + rest.copied_bytes >= whole.copied_bytes && rest.segments > 0, "{rest:?}");
+        assert_eq!(store.verify(&mut |_| ()).await.unwrap().faults, []);
+    });
+}
+
+#[test]
+fn a_backup_does_not_wait_for_verify() {
+    let (disk, workers) = (SimDisk::new(), workers());
+    smol::block_on(async {
+        let store = half_dead(&disk, &workers).await;
+        let order = std::cell::RefCell::new(Vec::new());
+        let verify = async {
+            let verified = store.verify(&mut |_| ()).await.unwrap();
+            order.borrow_mut().push("verify");
+            verified
+        };
+        let hold = async {
+            let held = store.hold().await.unwrap();
+            order.borrow_mut().push("backup");
+            drop(held);
+        };
+        let (verified, ()) = smol::future::zip(verify, hold).await;
+        assert_eq!((verified.faults, order.into_inner()), (Vec::new(), vec!["backup", "verify"]));
     });
 }

@@ -117,7 +117,7 @@ impl Store {
     /// Writes a snapshot if the newest one is missing or much has happened since, seals what is being written, and holds
     /// every file until the answer is dropped. Deliveries go on meanwhile.
     pub async fn hold(&self) -> Result<Held, Refusal> {
-        let guard = self.shared.house.lock_arc().await;
+        let guard = self.shared.enter_house().await;
         let shared = self.shared.clone();
         let due = self.shared.workers.run(move || shared.is_snapshot_due()).await.ok_or(Refusal::Unavailable)?;
         let shared = self.shared.clone();

@@ -6,7 +6,8 @@ use super::reclaim::{self, Reclaimed, Survey};
 use super::{Refusal, Shared, Snapshot, Store};
 use crate::base::Workers;
 use event_listener::Event;
-use std::sync::atomic::{AtomicU64, Ordering};
+use smol::lock::MutexGuardArc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ const SNAPSHOT_PART: u64 = 4;
 const LOG_DEAD_PERCENT_MAX: u64 = 4;
 /// A snapshot waits so long after each block while others wait for the disk. It holds a transaction of the index, so not longer.
 const BLOCK_PAUSE: Duration = Duration::from_millis(5);
+/// Whoever gave way looks so often whether it may go on.
+const WAY_PAUSE: Duration = Duration::from_millis(20);
 
 /// The thread's stack, as the writer's.
 const STACK_BYTES: usize = 512 * 1024;
@@ -51,6 +54,10 @@ pub(crate) struct Keeper {
     wake: Event,
     /// Somebody was refused because the disk has no room.
     full: Event,
+    /// So many wait for the house, which whoever keeps it then leaves,
+    waiting: AtomicUsize,
+    /// and each was told when it came.
+    came: Event,
 }
 
 impl Default for Keeper {
@@ -61,7 +68,18 @@ impl Default for Keeper {
             wake_at: AtomicU64::new(u64::MAX),
             wake: Event::new(),
             full: Event::new(),
+            waiting: AtomicUsize::new(0),
+            came: Event::new(),
         }
+    }
+}
+
+/// Somebody waits for the house.
+struct Waits<'a>(&'a Keeper);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -81,6 +99,42 @@ impl Keeper {
 }
 
 impl Shared {
+    /// Waits for the house; whoever keeps it leaves it soon.
+    pub(crate) async fn enter_house(&self) -> MutexGuardArc<()> {
+        self.keeper.waiting.fetch_add(1, Ordering::SeqCst);
+        let _waits = Waits(&self.keeper);
+        self.keeper.came.notify(usize::MAX);
+        self.house.lock_arc().await
+    }
+
+    /// Whether somebody waits for the house.
+    pub(crate) fn is_house_wanted(&self) -> bool {
+        self.keeper.waiting.load(Ordering::SeqCst) > 0
+    }
+
+    /// Waits for so long, or until somebody wants the house.
+    pub(crate) async fn rest_in_house(&self, rest: Duration) {
+        let came = self.keeper.came.listen();
+        if !self.is_house_wanted() {
+            let timer = async {
+                smol::Timer::after(rest).await;
+            };
+            smol::future::or(timer, came).await;
+        }
+    }
+
+    /// Lets those who wait for the house have it first.
+    pub(crate) async fn give_way(&self, house: MutexGuardArc<()>) -> MutexGuardArc<()> {
+        if !self.is_house_wanted() {
+            return house;
+        }
+        drop(house);
+        while self.is_house_wanted() {
+            smol::Timer::after(WAY_PAUSE).await;
+        }
+        self.house.lock_arc().await
+    }
+
     /// Lets others to the disk for a moment. Blocks.
     fn pause(&self) {
         if self.is_busy() {
@@ -147,13 +201,14 @@ impl Store {
         }
     }
 
-    /// Does whatever is due now, one bounded piece. Does nothing while another call is under way or a backup holds the
-    /// store's files.
+    /// Does whatever is due now, one bounded piece, or less of it when a backup is to begin. Does nothing while another call
+    /// is under way or a backup holds the store's files.
     pub async fn keep_house(&self) -> Result<Kept, Refusal> {
         let shared: &Arc<Shared> = &self.shared;
         // Before anything that may put it off, or it would be due again at once.
         shared.keeper.looked.store(shared.batches.load(Ordering::Acquire), Ordering::Release);
         let Some(_house) = shared.house.try_lock() else {
+            self.put_off();
             return Ok(Kept::Nothing);
         };
         let of = shared.clone();
@@ -172,7 +227,17 @@ impl Store {
                 written => return written.map(Kept::Snapshot),
             }
         }
-        Ok(reclaim::pass(shared, survey).await?.map_or(Kept::Nothing, Kept::Reclaimed))
+        let reclaimed = reclaim::pass(shared, survey).await?;
+        if shared.is_house_wanted() {
+            self.put_off();
+        }
+        Ok(reclaimed.map_or(Kept::Nothing, Kept::Reclaimed))
+    }
+
+    /// What is left undone is due again after a while, whether or not anything is written until then.
+    fn put_off(&self) {
+        let batches = self.shared.batches.load(Ordering::Acquire);
+        self.shared.keeper.looked.store(batches.saturating_sub(1), Ordering::Release);
     }
 }
 

@@ -76,6 +76,10 @@ pub(crate) async fn survey(shared: &Arc<Shared>) -> Result<Survey, Refusal> {
     let keeper = shared.keeper()?;
     let files = keeper.run(move || files(&of)).await.ok_or(Refusal::Unavailable)?;
     let files = files.map_err(|error| refuse(&error))?;
+    // In this order: what neither grows nor is pinned has all its bodies in the index or in nobody's hands, so that counters
+    // read after that know of them.
+    let at_rest = at_rest(shared, &files);
+    let event_floor = shared.event_floor();
     let (segments, state) = shared.query_on(&keeper, |rx| Ok((rows::segments(rx)?, query::state(rx)?))).await?;
     let known = files.iter().map(|(number, kind, bytes)| {
         let live_bytes = segments.get(number).map_or(0, |(live, _)| *live);
@@ -83,23 +87,11 @@ pub(crate) async fn survey(shared: &Arc<Shared>) -> Result<Survey, Refusal> {
         let bytes = if *number == state.position.segment { state.position.end.min(*bytes) } else { *bytes };
         Sealed { kind: *kind, number: *number, bytes, live_bytes }
     });
-    let (sealed, stuck): (Vec<Sealed>, Vec<Sealed>) = {
-        // Whatever a replay may read stays; what lies before this position it does not once the index is durable.
-        let floor = shared.event_floor().min(state.position.segment);
-        let damaged = shared.damaged.lock().unwrap_or_else(PoisonError::into_inner);
-        // The highest number is never given up, because the next start counts on from it.
-        let highest = files.last().map_or(0, |(number, ..)| *number);
-        let is_sealed = |segment: &Sealed| match segment.kind {
-            Kind::Commit => segment.number < floor,
-            Kind::Body => !shared.bodies.is_growing(segment.number),
-            Kind::Snapshot => false,
-        };
-        known.partition(|segment| {
-            let number = segment.number;
-            let stays = number >= highest || damaged.contains(&number) || !shared.leases.is_unpinned(number);
-            !stays && is_sealed(segment)
-        })
-    };
+    // Whatever a replay may read stays; what lies before this position it does not once the index is durable.
+    let floor = event_floor.min(state.position.segment);
+    let is_sealed =
+        |segment: &Sealed| at_rest.contains(&segment.number) && (segment.kind == Kind::Body || segment.number < floor);
+    let (sealed, stuck): (Vec<Sealed>, Vec<Sealed>) = known.partition(is_sealed);
     let newest = shared.newest_snapshot().map(|newest| newest.position).unwrap_or_default();
     let log_dead = |segment: &Sealed| match segment.kind {
         Kind::Commit if segment.number > newest.segment => segment.dead_bytes(),
@@ -126,6 +118,21 @@ pub(crate) async fn survey(shared: &Arc<Shared>) -> Result<Survey, Refusal> {
     })
 }
 
+/// Segments in which nothing gets a place any more, that nobody pins and that are not kept; a commit segment may still grow.
+fn at_rest(shared: &Shared, files: &[(u64, Kind, u64)]) -> BTreeSet<u64> {
+    let damaged = shared.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+    // The highest number is never given up, because the next start counts on from it.
+    let highest = files.last().map_or(0, |(number, ..)| *number);
+    let numbers = files.iter().filter(|(number, kind, _)| match kind {
+        Kind::Commit => true,
+        Kind::Body => !shared.bodies.is_growing(*number),
+        Kind::Snapshot => false,
+    });
+    // Whether it grows is asked first: what begins to arrive in it is pinned from then on.
+    let numbers = numbers.map(|(number, ..)| *number).filter(|number| shared.leases.is_unpinned(*number));
+    numbers.filter(|number| *number < highest && !damaged.contains(number)).collect()
+}
+
 /// Makes one pass, when there is something to gain. Never runs twice at the same time: the caller sees to that.
 pub(crate) async fn pass(shared: &Arc<Shared>, survey: Survey) -> Result<Option<Reclaimed>, Refusal> {
     let chosen = survey.chosen;
@@ -136,7 +143,10 @@ pub(crate) async fn pass(shared: &Arc<Shared>, survey: Survey) -> Result<Option<
     }
     let unpinned = chosen.iter().map(|segment| segment.number).filter(|number| shared.leases.is_unpinned(*number));
     let unpinned: BTreeSet<u64> = unpinned.collect();
-    let unnamed = unnamed(shared, unpinned.clone()).await?;
+    // A backup does not wait for the whole pass: what is copied is copied, and the rest comes another time.
+    let Some(unnamed) = unnamed(shared, unpinned.clone()).await? else {
+        return Ok((done != Reclaimed::default()).then_some(done));
+    };
     for segment in chosen.iter().filter(|segment| segment.live_bytes == 0 && unpinned.contains(&segment.number)) {
         if !unnamed.contains(&segment.number) {
             keep(shared, segment.number, "it holds bodies, which its counters deny");
@@ -158,6 +168,9 @@ async fn remove_all(
     done: &mut Reclaimed,
 ) -> Result<(), Refusal> {
     for segment in segments {
+        if shared.is_house_wanted() {
+            break;
+        }
         if is_free(shared, segment.number).await && remove(shared, segment).await {
             done.segments += 1;
             done.freed_bytes += segment.bytes;
@@ -187,12 +200,12 @@ fn files(shared: &Shared) -> io::Result<Vec<(u64, Kind, u64)>> {
     Ok(files)
 }
 
-/// Copies what lies in these segments elsewhere; answers how many octets that were.
+/// Copies what lies in these segments elsewhere, until somebody wants the house; answers how many octets that were.
 async fn empty(shared: &Arc<Shared>, segments: &Arc<BTreeSet<u64>>) -> Result<u64, Refusal> {
     let keeper = shared.keeper()?;
     let mut pace = Pace::new(shared);
     let mut next = Some(Cursor::default());
-    while let Some(from) = next {
+    while let Some(from) = next.filter(|_| !shared.is_house_wanted()) {
         let of = segments.clone();
         let (found, then) = shared.query_on(&keeper, move |rx| Ok(find(rx, &of, from)?)).await?;
         next = then;
@@ -229,12 +242,15 @@ fn keep(shared: &Shared, segment: u64, why: &str) {
     }
 }
 
-/// Those of `segments` that no body names.
-async fn unnamed(shared: &Arc<Shared>, mut segments: BTreeSet<u64>) -> Result<BTreeSet<u64>, Refusal> {
+/// Those of `segments` that no body names; nothing when somebody wants the house before that is known.
+async fn unnamed(shared: &Arc<Shared>, mut segments: BTreeSet<u64>) -> Result<Option<BTreeSet<u64>>, Refusal> {
     let keeper = shared.keeper()?;
     let mut pace = Pace::new(shared);
     let mut next = Some(Cursor::default());
     while let Some(from) = next.filter(|_| !segments.is_empty()) {
+        if shared.is_house_wanted() {
+            return Ok(None);
+        }
         let before = segments.clone();
         let look = move |rx: &mut super::index::Rx| {
             let mut left = before.clone();
@@ -244,7 +260,7 @@ async fn unnamed(shared: &Arc<Shared>, mut segments: BTreeSet<u64>) -> Result<BT
         (segments, next) = shared.query_on(&keeper, look).await?;
         pace.step(0).await;
     }
-    Ok(segments)
+    Ok(Some(segments))
 }
 
 async fn say_gone(shared: &Arc<Shared>, segments: &BTreeSet<u64>) -> Result<(), Refusal> {
@@ -307,14 +323,14 @@ impl<'a> Pace<'a> {
     async fn step(&mut self, bytes: u64) {
         self.bytes = self.bytes.saturating_add(bytes);
         let began = Instant::now();
-        while self.shared.is_busy() && began.elapsed() < POLITE_MAX {
+        while self.shared.is_busy() && began.elapsed() < POLITE_MAX && !self.shared.is_house_wanted() {
             smol::Timer::after(LOOK).await;
         }
         let rate = self.shared.copy_bytes_per_s.load(Ordering::Relaxed).max(1);
         let due = Duration::from_millis(self.bytes.saturating_mul(1_000) / rate);
         let early = due.saturating_sub(self.began.elapsed());
         if !early.is_zero() {
-            smol::Timer::after(early).await;
+            self.shared.rest_in_house(early).await;
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::store::index::IndexError;
 use crate::store::reclaim::{ChunkError, Chunks, Cursor, extents_from};
 use crate::store::rows::{self, Extent};
 use crate::store::{BlobId, Refusal, Shared, refusal_of};
+use smol::lock::MutexGuardArc;
 use std::io;
 use std::sync::Arc;
 
@@ -23,11 +24,13 @@ struct Step {
     next: Option<Cursor>,
 }
 
+/// Between two steps whoever waits for the house has it first: each step reads the index anew.
 pub(super) async fn verify(
     shared: &Arc<Shared>,
+    mut house: MutexGuardArc<()>,
     report: &mut Verified,
     progress: &mut (dyn FnMut(Progress) + Send),
-) -> Result<(), Refusal> {
+) -> Result<MutexGuardArc<()>, Refusal> {
     let keeper = shared.keeper()?;
     let total = shared.query_on(&keeper, |rx| Ok(rows::segment_totals(rx)?.0)).await.unwrap_or(0);
     let mut next = Some(Cursor::default());
@@ -42,7 +45,7 @@ pub(super) async fn verify(
             }
             Err(StepError::Index(error)) => {
                 super::note_index(report, &error);
-                return Ok(());
+                return Ok(house);
             }
             Err(StepError::Disk(error)) => {
                 log::error!("verifying: {error}");
@@ -50,8 +53,9 @@ pub(super) async fn verify(
             }
         }
         progress(Progress { part: Part::Bodies, done: report.chunk_bytes, total: total.max(report.chunk_bytes) });
+        house = shared.give_way(house).await;
     }
-    Ok(())
+    Ok(house)
 }
 
 enum StepError {

@@ -167,13 +167,14 @@ impl Verified {
 
 impl Store {
     /// Reads everything, on the housekeeping thread at idle priority; everybody else is served meanwhile, but no segment is
-    /// deleted and no snapshot written.
+    /// deleted and no snapshot written, but while it gives way to a backup that is to begin.
     pub async fn verify(&self, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<Verified, Refusal> {
         let shared = &self.shared;
-        let _house = shared.house.lock().await;
+        let house = shared.enter_house().await;
         let mut report = rows::verify(shared, progress).await?;
-        bodies::verify(shared, &mut report, progress).await?;
+        let house = bodies::verify(shared, shared.give_way(house).await, &mut report, progress).await?;
         log(shared, &mut report, progress).await?;
+        let _house = shared.give_way(house).await;
         snapshots(shared, &mut report, progress).await?;
         places::name(shared, &mut report).await?;
         Ok(report)
