@@ -13,6 +13,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(super) async fn keep(server: Arc<Server>) {
     let store = &server.world.store;
     store.lay_ballast().await;
+    // The start is over, and much of its code is not needed again.
+    let _ = server.world.workers.run(super::malloc::forget_code).await;
     loop {
         store.housework_due().await;
         // However often it is due, others come first.
