@@ -1,4 +1,5 @@
-"""kill -9 in the middle of a stream of deliveries: what was acknowledged is there, once, under the UID it had.
+"""kill -9 in the middle of mail coming and going: what was acknowledged is there, once, under the UID it had, and what was
+acknowledged as expunged does not come back.
 
 python -m clients.kill RESULTS.json [rounds]
 """
@@ -6,7 +7,10 @@ python -m clients.kill RESULTS.json [rounds]
 import collections
 import random
 import re
+import shutil
+import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -15,7 +19,7 @@ from harness import compare, mails, wire
 from harness.report import Report
 from harness.server import Server
 
-ROUNDS = 24
+ROUNDS = 52
 USERS = 3
 SENDER = "sender@example.net"
 GREETING_S_BUDGET = 0.2  # DESIGN section 2, the start row; times are held to ten times their budget
@@ -59,6 +63,60 @@ class Stream(threading.Thread):
             pass  # the server was killed; what was not acknowledged may be there or not
 
 
+class Programs(threading.Thread):
+    """curl, by SMTP and by APPEND in turn, until the server dies."""
+
+    def __init__(self, server, users, round_number):
+        super().__init__()
+        self.server, self.users, self.round = server, users, round_number
+        self.tried, self.acknowledged = {}, {}
+
+    def run(self):
+        """One program for each message; its exit code is the acknowledgement."""
+        dice = random.Random(self.round * 100 + 77)
+        with tempfile.TemporaryDirectory() as folder:
+            mail = Path(folder) / "mail"
+            for count in range(1, 1000):
+                name = f"r{self.round}.curl.n{count}@kill.example"
+                octets = mails.typical(count, dice.choice(SIZES), message_id=name)
+                mail.write_bytes(octets)
+                user = dice.choice(self.users)
+                words = ["curl", "-sS", "--max-time", "20", "-T", mail]
+                if count % 2:
+                    words += ["--mail-from", SENDER, "--mail-rcpt", user]
+                    words += [f"smtp://{self.server.host}:{self.server.ports['smtp']}/client.example.net"]
+                else:
+                    words += ["--cacert", self.server.ca, "-u", f"{user}:{self.server.passwords[user]}"]
+                    words += [f"imaps://{self.server.host}:{self.server.ports['imaps']}/INBOX"]
+                self.tried[user, name] = octets
+                if subprocess.run([str(word) for word in words], capture_output=True, check=False).returncode != 0:
+                    return  # the server was killed
+                self.acknowledged[user, name] = octets
+
+
+class Taker(threading.Thread):
+    """One connection that expunges what was there before this round until the server dies."""
+
+    def __init__(self, server, user, there, round_number):
+        super().__init__()
+        self.server, self.user, self.there, self.round = server, user, there, round_number
+        self.tried, self.acknowledged = set(), set()
+
+    def run(self):
+        """One message after another."""
+        uids = random.Random(self.round).sample(sorted(self.there), min(len(self.there), 20))
+        try:
+            client = wire.Imap(self.server, user=self.user)
+            client.command("SELECT INBOX")
+            for uid in uids:
+                self.tried.add(self.there[uid])
+                client.command(f"UID STORE {uid} +FLAGS.SILENT (\\Deleted)")
+                client.command(f"UID EXPUNGE {uid}")
+                self.acknowledged.add(self.there[uid])
+        except (OSError, wire.Refused, ValueError):
+            pass  # the server was killed
+
+
 def inbox(server, user):
     """UIDVALIDITY and (uid, message id) of everything in an INBOX."""
     client = wire.Imap(server, user=user)
@@ -79,44 +137,56 @@ def rounds(report, count):
         server.start()
         users = [server.add_user(f"kill{number}") for number in range(USERS)]
         acknowledged, tried, greetings = {}, {}, []
+        taken, maybe_taken = collections.defaultdict(set), collections.defaultdict(set)
         known = {user: {} for user in users}
+        highest = dict.fromkeys(users, 0)
         validities = {user: inbox(server, user)[0] for user in users}
         for number in range(1, count + 1):
             streams = [Stream(server, users, place, number, by_append=place == 4) for place in range(5)]
-            for stream in streams:
-                stream.start()
-            time.sleep(random.Random(number).uniform(0.05, 0.8))
+            if shutil.which("curl"):
+                streams.append(Programs(server, users, number))
+            owner = users[number % USERS]
+            taker = Taker(server, owner, known[owner], number)
+            for thread in [*streams, taker]:
+                thread.start()
+            time.sleep(random.Random(number).uniform(0.02, 0.5))
             server.kill()
             for stream in streams:
                 stream.join(30)
                 acknowledged |= stream.acknowledged
                 tried |= stream.tried
+            taker.join(30)
+            taken[owner] |= taker.acknowledged
+            maybe_taken[owner] |= taker.tried
             server.start()
             greetings.append(server.first_greeting_s)
             for user in users:
                 validity, found = inbox(server, user)
                 names = [name for _, name in found]
-                wanted = {name for owner, name in acknowledged if owner == user}
+                wanted = {name for whose, name in acknowledged if whose == user} - maybe_taken[user]
                 report.check(
                     label,
                     f"round {number} {user}: acknowledged and there",
                     wanted <= set(names),
                     f"lost {sorted(wanted - set(names))[:5]}",
                 )
+                back = sorted(taken[user] & set(names))
+                report.check(label, f"round {number} {user}: what was expunged stays so", not back, f"back {back[:5]}")
                 twice = sorted(name for name, times in collections.Counter(names).items() if times > 1)
                 report.check(label, f"round {number} {user}: each once", not twice, f"twice {twice[:5]}")
                 unknown = [name for name in names if (user, name) not in tried]
                 report.check(label, f"round {number} {user}: nothing else", not unknown, f"never sent {unknown[:5]}")
                 now = {uid: name for uid, name in found}
-                moved = [uid for uid, name in known[user].items() if now.get(uid) != name]
+                stays = {uid: name for uid, name in known[user].items() if name not in maybe_taken[user] or uid in now}
+                moved = [uid for uid, name in stays.items() if now.get(uid) != name]
                 report.check(
                     label,
                     f"round {number} {user}: UIDs stay",
                     not moved and validity == validities[user],
                     f"changed {moved[:5]}",
                 )
-                highest = max(known[user], default=0)
-                reused = [uid for uid in now if uid not in known[user] and uid <= highest]
+                highest[user] = max(highest[user], max(known[user], default=0))
+                reused = [uid for uid in now if uid not in known[user] and uid <= highest[user]]
                 report.check(label, f"round {number} {user}: no UID reused", not reused, f"reused {reused[:5]}")
                 known[user] = now
         for user in users:
@@ -124,7 +194,7 @@ def rounds(report, count):
         report.messages(label, len(acknowledged))
         worst = max(greetings)
         print(
-            f"  {count} rounds, {len(acknowledged)} acknowledged, first greeting after kill -9: median "
+            f"  {count} rounds, {len(acknowledged)} acknowledged and {sum(map(len, taken.values()))} expunged, first greeting after kill -9: median "
             f"{sorted(greetings)[len(greetings) // 2] * 1000:.0f} ms, worst {worst * 1000:.0f} ms (budget "
             f"{GREETING_S_BUDGET * 1000:.0f} ms)"
         )

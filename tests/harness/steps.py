@@ -114,7 +114,7 @@ class Run:
     def _wait(self, child, log, start, seconds_max, name):
         """Waits for a child, showing what Python steps say as it comes; ends its whole session when it is late."""
         shown, end = start, time.monotonic() + seconds_max
-        live = name in ("clients", "kill", "disks", "budgets", "readme", "fuzz")
+        live = name in ("clients", "kill", "disks", "budgets", "readme", "fuzz", "cuts", "fuzz-long")
         while True:
             code = child.poll()
             if live:
@@ -279,7 +279,7 @@ def clients(run):
 
 
 def kill(run):
-    """kill -9 in the middle of deliveries, twenty rounds and more"""
+    """kill -9 in the middle of mail coming and going, fifty rounds"""
     _python_step(run, "kill", "clients.kill", 300)
 
 
@@ -303,6 +303,20 @@ def fuzz(run):
     run.passed += 1
 
 
+def cuts(run):
+    """a million simulated power cuts"""
+    words = ["cargo", "test", "--locked", "--profile", "long", "--test", "power_cuts", "a_power_cut_at", "--", "--nocapture"]
+    environment = {"PIGEON_CUTS": os.environ.get("PIGEON_CUTS", "1000000"), "RUST_BACKTRACE": "0"}
+    run.command("cuts", words, 6 * 3600, environment)
+    run.passed += 1
+
+
+def fuzz_long(run):
+    """each fuzz target for an hour"""
+    run.command("fuzz-long", [ROOT / "tests" / "fuzz" / "run", "3600"], 5 * 3600)
+    run.passed += 1
+
+
 def readme(run):
     """the README's own first command line, followed as a newcomer would"""
     _python_step(run, "readme", "harness.readme", 240)
@@ -323,8 +337,11 @@ STEPS = {
     "readme": readme,
 }
 
+# What `--long` adds.
+LONG_STEPS = {"cuts": cuts, "fuzz-long": fuzz_long}
+
 # What runs after what, and beside what: compilers use one core at a time for long. Memory and time are measured alone.
-LANES = [[["programs"]], [["format", "clippy", "unit", "doc"], ["release", "clients", "kill", "disks", "readme"]], [["fuzz"]], [["budgets"]]]
+LANES = [[["programs"]], [["format", "clippy", "unit", "doc"], ["release", "clients", "kill", "disks", "readme"]], [["fuzz"]], [["budgets"]], [["cuts"]], [["fuzz-long"]]]
 
 
 def main(names):
@@ -332,14 +349,19 @@ def main(names):
     if names == ["--list"]:
         for name, step in STEPS.items():
             print(f"{name:<10}{step.__doc__}")
+        for name, step in LONG_STEPS.items():
+            print(f"{name:<10}{step.__doc__} (with --long, or by name)")
         return 0
+    is_long = "--long" in names
+    names = [name for name in names if name != "--long"]
+    chosen = names or list(STEPS) + (list(LONG_STEPS) if is_long else [])
+    STEPS.update(LONG_STEPS)
     unknown = [name for name in names if name not in STEPS]
     if unknown:
         print(f"no such step: {' '.join(unknown)}; tests/run --list")
         return 2
     run = Run()
     started = time.monotonic()
-    chosen = names or list(STEPS)
     if "programs" not in chosen and (WORK / "venv" / "bin" / "python").exists():
         run.python = WORK / "venv" / "bin" / "python"
     for old in WORK.glob("*.log"):
