@@ -247,6 +247,22 @@ impl Facts {
         }
     }
 
+    /// Whether nothing that is given out from now on was ever known by whoever knows `newer`.
+    pub(crate) fn is_above(&self, newer: &Self) -> Result<(), String> {
+        for (address, account) in &self.accounts {
+            for (name, folder) in &account.folders {
+                let known = newer.accounts.get(address).into_iter().flat_map(|account| account.folders.values());
+                for known in known.filter(|known| known.validity == folder.validity) {
+                    if folder.next <= known.next || folder.modseq <= known.modseq {
+                        let (now, known) = ((folder.next, folder.modseq), (known.next, known.modseq));
+                        return Err(format!("{address} {name}: UIDNEXT and HIGHESTMODSEQ {now:?}, known {known:?}"));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a store may show `seen`; what is known once somebody has looked at that.
     pub(crate) fn check(&self, seen: &Seen) -> Result<Self, String> {
         let mut now = self.clone();
