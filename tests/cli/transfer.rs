@@ -263,8 +263,8 @@ fn an_export_that_is_killed_goes_on_and_is_whole() {
     for format in ["maildir", "mbox", "eml"] {
         let home = home();
         let source = home.path().join("source");
-        for n in 0..4_000 {
-            let folder = if n < 3_000 { source.clone() } else { source.join(".More") };
+        for n in 0..2_000 {
+            let folder = if n < 1_500 { source.clone() } else { source.join(".More") };
             let mail = format!("Subject: {n}\n\n{}\n", "From x\n".repeat(n % 50));
             put(&folder, "cur", &format!("{n:06}.x:2,S"), mail.as_bytes(), 1_000_000 + n as u64);
         }
