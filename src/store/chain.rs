@@ -3,7 +3,7 @@
 //! had been synced; a bad batch with nothing behind it is the torn end of the log.
 
 use super::batch::{Batch, events_in_ruins};
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, is_unreadable};
 use super::recover::RecoverError;
 use super::segment::{Header, Kind, PAGE_BYTES, Position, file_name, seed};
 use std::io;
@@ -129,19 +129,10 @@ pub(crate) fn tried<O>(mut read: impl FnMut() -> io::Result<O>) -> io::Result<Op
     }
     match read() {
         Ok(outcome) => Ok(Some(outcome)),
-        Err(error) if is_lost(&error) => Ok(None),
+        Err(error) if is_unreadable(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }
-
-/// Whether an error is about what was to be read, and not about the disk as a whole: an end that comes too early, or a page
-/// that cannot be read.
-pub(crate) fn is_lost(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::UnexpectedEof || error.raw_os_error() == Some(EIO)
-}
-
-/// The system's number for a page that cannot be read.
-const EIO: i32 = 5;
 
 /// Reads every whole batch after `from` through the chain, each with the position after it and whether anything before it
 /// was found damaged; up to `end` in the last segment, where that is known.

@@ -6,7 +6,8 @@ mod bodies;
 mod places;
 mod rows;
 
-use super::chain::{chain, is_lost, walk};
+use super::chain::{chain, walk};
+use super::disk::is_unreadable;
 use super::index::IndexError;
 use super::segment::{Kind, Position, parse_name};
 use super::snapshot::{self, SnapshotError};
@@ -244,7 +245,7 @@ async fn snapshots(
                 report.snapshots += 1;
                 progress(Progress { part: Part::Snapshots, done: snapshot.bytes, total: snapshot.bytes });
             }
-            Err(SnapshotError::Disk(error)) if !is_lost(&error) => return Err(refusal_of(&error)),
+            Err(SnapshotError::Disk(error)) if !is_unreadable(&error) => return Err(refusal_of(&error)),
             Err(error) => report.note(Fault::Snapshot { number, why: error.to_string() }),
         }
     }
