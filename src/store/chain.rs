@@ -178,8 +178,13 @@ pub(crate) fn walk(
             last = Position { segment: number, end: offset, sequence: batch.sequence, crc: batch.crc };
             each(batch, last, !damage.is_none())?;
         }
-        // A segment gets its name when its first batch is durable: that one is never the torn end of the log.
-        let first_end = (next.is_none() && offset == PAGE_BYTES).then_some(len.max(PAGE_BYTES + 1));
+        // A segment gets its name when its first batch is durable: that one is never the torn end of the log. It may be one
+        // that the index has seen where it stood before.
+        let mut first_end = None;
+        if next.is_none() && offset == PAGE_BYTES {
+            let first = tried(|| Batch::read(&*file, (number, Some(salt)), PAGE_BYTES, len))?.flatten();
+            first_end = first.is_none().then_some(len.max(PAGE_BYTES + 1));
+        }
         if let Some(told) = told_end.or(first_end).filter(|told| offset < *told) {
             damage.note(format!("segment {number} has no whole batch between {offset} and {told}"));
             ruins(&file, (number, salt), (offset, limit), (&mut last, u64::MAX), each)?;
