@@ -14,6 +14,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 const FILE: &str = "index.redb";
 const TEMPORARY: &str = "index.redb.tmp";
 
+/// Indexes that were set aside and are kept, the newest.
+const ASIDE_KEPT: usize = 2;
+
 type Bytes = &'static [u8];
 
 const ROWS: TableDefinition<'static, Bytes, Bytes> = TableDefinition::new("rows");
@@ -547,15 +550,33 @@ pub(crate) fn is_there(disk: &dyn Disk) -> io::Result<bool> {
     }
 }
 
-/// Puts the index aside, if there is one, where nobody looks for one; says where.
+/// Removes what is left of an index that was made beside the one there is and is not to take its place.
+#[derive(Debug)]
+pub(crate) struct Unpublished<'a>(pub(crate) &'a dyn Disk);
+
+impl Drop for Unpublished<'_> {
+    fn drop(&mut self) {
+        // One that has taken its place is not there any more.
+        drop(self.0.remove(TEMPORARY));
+    }
+}
+
+/// Puts the index aside, if there is one, where nobody looks for one; says where. Only the newest are kept.
 fn set_aside(disk: &dyn Disk) -> io::Result<Option<String>> {
     let names = disk.list("")?;
     if !names.iter().any(|name| name == FILE) {
         return Ok(None);
     }
-    let aside = (1..).map(|n: u32| format!("{FILE}.broken-{n}")).find(|name| !names.contains(name));
-    let aside = aside.unwrap_or_else(|| format!("{FILE}.broken-0"));
+    let number = |name: &String| name.strip_prefix(FILE)?.strip_prefix(".broken-")?.parse::<u32>().ok();
+    let mut numbers: Vec<u32> = names.iter().filter_map(number).collect();
+    numbers.sort_unstable();
+    let aside = format!("{FILE}.broken-{}", numbers.last().map_or(1, |last| last.saturating_add(1)));
     disk.rename(FILE, &aside)?;
+    for old in numbers.iter().rev().skip(ASIDE_KEPT - 1) {
+        if let Err(error) = disk.remove(&format!("{FILE}.broken-{old}")) {
+            log::warn!("removing {FILE}.broken-{old}: {error}");
+        }
+    }
     Ok(Some(aside))
 }
 

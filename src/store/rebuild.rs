@@ -3,7 +3,7 @@
 
 use super::chain::Damage;
 use super::disk::{Disk, is_unreadable};
-use super::index::{Index, IndexError};
+use super::index::{Index, IndexError, Unpublished};
 use super::log::{Log, Numbers};
 use super::recover::{self, Found, Reading, RecoverError};
 use super::segment::Position;
@@ -23,14 +23,17 @@ pub(crate) fn at_start(
     raises: bool,
 ) -> Result<(Index, Log, Damage), RecoverError> {
     let mut reading = Reading { proves_end: true, raises, ..Reading::default() };
+    // A full disk gets no fuller by what comes to nothing.
+    let _unpublished = Unpublished(&**disk);
     loop {
         let (index, mut damage) = from_snapshot(disk, cache_bytes, &found.snapshots)?;
-        if let Some(aside) = index.publish()? {
-            log::error!("the index is made anew; the old one is kept as {aside}");
-        }
         match recover::start(disk, &index, numbers, (found, segment_bytes), &reading) {
             Ok((log, more)) => {
                 damage.add(more);
+                // It is durable, and a cut before this leaves the old one, which leads here again.
+                if let Some(aside) = index.publish()? {
+                    log::error!("the index is made anew; the old one is kept as {aside}");
+                }
                 return Ok((index, log, damage));
             }
             Err(RecoverError::Event(name, what)) if reading.skip.len() < EVENTS_ASIDE_MAX => {
@@ -56,6 +59,7 @@ pub(crate) fn in_service(disk: &Arc<dyn Disk>, index: &Index, to: Position) -> R
         })?;
         Ok(new)
     };
+    let _unpublished = Unpublished(&**disk);
     let new = catch_unwind(AssertUnwindSafe(make)).unwrap_or_else(|_| {
         let error = redb::Error::Corrupted("redb panicked".into());
         Err(RecoverError::Index(IndexError::Redb(Box::new(error))))
@@ -83,4 +87,91 @@ fn from_snapshot(disk: &Arc<dyn Disk>, cache_bytes: usize, snapshots: &[u64]) ->
         }
     }
     Ok((Index::make(disk, cache_bytes)?, damage))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Budget, Clock, Workers};
+    use crate::store::index::{Read, Tx};
+    use crate::store::keys::{T, key_u32};
+    use crate::store::sim::{Fault, SimDisk};
+    use crate::store::{MailboxId, Options, Store, Uid};
+
+    const CACHE_BYTES: usize = 1 << 20;
+
+    fn open(disk: &SimDisk) -> Store {
+        let (clock, _) = Clock::simulated(1_700_000_000);
+        let workers = Workers::new("test", 2, 512 * 1024).unwrap();
+        Store::open_on(Arc::new(disk.clone()), Options::default(), clock, workers, Budget::new(32 << 20)).unwrap()
+    }
+
+    /// A log with so many events that cannot be applied to what the only snapshot holds.
+    fn with_bad_events(events: u32) -> SimDisk {
+        let disk = SimDisk::new();
+        let store = open(&disk);
+        smol::block_on(async {
+            store.account_add("alice@example.org", Vec::new(), &[("INBOX", None)]).await.unwrap();
+            let key = key_u32(1);
+            let row = store.shared.index.write(false, |tx| Ok(tx.get(T::Mailboxes, &key)?.unwrap())).unwrap();
+            let put = |row: Vec<u8>| store.shared.index.write(false, |tx: &mut Tx<'_>| tx.put(T::Mailboxes, &key, row));
+            put(vec![0xff; 3]).unwrap();
+            store.snapshot().await.unwrap();
+            put(row).unwrap();
+            for n in 1..=events {
+                store.recent_shown(MailboxId(1), Uid(n + 1)).await.unwrap();
+                store.domain_add(&format!("{n}.example.org")).await.unwrap();
+            }
+            store.close();
+        });
+        drop(store);
+        disk.revive()
+    }
+
+    fn anew(disk: &SimDisk) -> Result<Damage, RecoverError> {
+        disk.put("index.redb", b"rubbish");
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        let found = recover::look(&*disk)?;
+        let numbers = Arc::new(Numbers::after(found.highest));
+        at_start(&disk, CACHE_BYTES, &numbers, (&found, 1 << 20), false).map(|(_, _, damage)| damage)
+    }
+
+    fn names(disk: &SimDisk, what: &str) -> Vec<String> {
+        let mut names = disk.list("").unwrap();
+        names.retain(|name| name.starts_with(what));
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn each_event_that_cannot_be_applied_is_kept_once_and_the_newest_two_indexes() {
+        let disk = with_bad_events(5);
+        for round in 1..=4 {
+            let damage = anew(&disk).unwrap();
+            assert_eq!(damage.count, 5, "{damage:?}");
+            assert_eq!(names(&disk, "event.broken").len(), 5, "round {round}: {damage:?}");
+            let aside = [round - 1, round].into_iter().filter(|n| *n > 0);
+            let aside: Vec<String> = aside.map(|n| format!("index.redb.broken-{n}")).collect();
+            assert_eq!(names(&disk, "index.redb.broken"), aside);
+            assert_eq!(names(&disk, "index.redb.tmp"), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn an_index_that_comes_to_nothing_leaves_nothing_but_the_old_one() {
+        let origin = with_bad_events(0);
+        let mut failed = 0;
+        for at in 0.. {
+            let disk = origin.revive();
+            disk.fail(Fault::Operation(at, std::io::ErrorKind::StorageFull));
+            let done = anew(&disk);
+            if done.is_ok() {
+                break;
+            }
+            failed += 1;
+            let left = names(&disk, "index.redb");
+            assert!(left == ["index.redb"] || left == ["index.redb.broken-1"], "operation {at}: {left:?}");
+        }
+        assert!(failed > 3, "{failed}");
+    }
 }

@@ -23,6 +23,10 @@ use std::sync::Arc;
 /// Batches applied in one transaction of the index at the most, and octets of them.
 const GROUP_BATCHES_MAX: usize = 64;
 const GROUP_BYTES_MAX: u64 = 1024 * 1024;
+/// How the files' names begin in which events are kept that cannot be applied,
+const ASIDE: &str = "event.broken-";
+/// of which there are never more.
+const ASIDE_MAX: usize = 1_000;
 
 /// Why the store cannot go on.
 #[derive(Debug)]
@@ -290,27 +294,33 @@ impl<'a> Replay<'a> {
     fn events(&mut self, batch: &Batch) -> Result<Vec<(usize, Option<Event>, u64)>, RecoverError> {
         let sequence = batch.sequence;
         let Some(all) = batch.events() else {
-            self.set_aside(format!("batch {sequence} is out of shape"), batch.payload())?;
+            self.set_aside((&format!("batch {sequence} is out of shape"), &format!("{sequence}")), batch.payload())?;
             return Ok(Vec::new());
         };
         let mut events = Vec::with_capacity(all.len());
         for (number, bytes) in all.into_iter().enumerate() {
             let event = Event::decode(bytes).filter(|_| !self.skip.contains(&(sequence, number)));
             if event.is_none() {
-                self.set_aside(format!("event {number} of batch {sequence} cannot be applied"), bytes)?;
+                let what = format!("event {number} of batch {sequence} cannot be applied");
+                self.set_aside((&what, &format!("{sequence}-{number}")), bytes)?;
             }
             events.push((number, event, bytes.len() as u64));
         }
         Ok(events)
     }
 
-    /// Keeps what cannot be applied where nobody looks for it but the operator.
-    fn set_aside(&mut self, what: String, bytes: &[u8]) -> Result<(), RecoverError> {
-        let names = self.disk.list("")?;
-        let aside = (1..).map(|n: u32| format!("event.broken-{n}")).find(|name| !names.contains(name));
-        let aside = aside.unwrap_or_else(|| "event.broken-0".to_owned());
-        super::disk::create_whole(self.disk, &aside, &[(0, bytes)])?;
+    /// Keeps what cannot be applied where nobody looks for it but the operator: once, however often it is tried.
+    fn set_aside(&mut self, (what, name): (&str, &str), bytes: &[u8]) -> Result<(), RecoverError> {
         self.damaged = true;
+        let aside = format!("{ASIDE}{name}-{:08x}", crc32c::crc32c(bytes));
+        let names = self.disk.list("")?;
+        if !names.contains(&aside) {
+            if names.iter().filter(|name| name.starts_with(ASIDE)).count() >= ASIDE_MAX {
+                self.damage.note(format!("{what}; {ASIDE_MAX} others are kept already"));
+                return Ok(());
+            }
+            super::disk::create_whole(self.disk, &aside, &[(0, bytes)])?;
+        }
         self.damage.note(format!("{what}; it is kept as {aside}"));
         Ok(())
     }
