@@ -295,6 +295,53 @@ fn a_realistic_mix_is_written_little_more_than_once() {
     });
 }
 
+/// The same mix, a third of it deleted some time after it came, with all the housework that this brings.
+#[test]
+fn the_mix_with_reclaim_and_snapshots_is_written_little_more_than_once_too() {
+    let workers = workers();
+    smol::block_on(async {
+        let house = House::with(1_000, &workers).await;
+        let store = &house.store;
+        store.reclaim_no_faster_than(u64::MAX);
+        let before = house.disk.counters();
+        let (mut received, mut reclaimed, mut snapshots) = (0u64, 0u64, 0u64);
+        for n in 0..4_000u64 {
+            let octets = mail(n, arriving_bytes(n));
+            received += octets.len() as u64;
+            deliver(store, &octets, n).await;
+            if n % 256 != 255 {
+                continue;
+            }
+            for mailbox in (1..=MAILBOXES).map(MailboxId) {
+                // What a third of the mail is: read, and gone some hundred messages later.
+                let uid_next = store.mailbox(mailbox).await.unwrap().unwrap().uid_next.0;
+                let old = (1..uid_next.saturating_sub(20)).filter(|uid| uid % 3 == 0).map(Uid).collect();
+                store.expunge(mailbox, old, false).await.unwrap();
+            }
+            loop {
+                match store.keep_house().await.unwrap() {
+                    Kept::Nothing => break,
+                    Kept::Snapshot(snapshot) => snapshots += snapshot.bytes,
+                    Kept::Reclaimed(done) => reclaimed += done.copied_bytes,
+                }
+            }
+        }
+        store.close();
+        let disk = house.disk.counters() - before;
+        let each = disk.written_bytes as f64 / received as f64;
+        let of = |bytes: u64| bytes as f64 / received as f64;
+        println!(
+            "the arriving mix, a third deleted: {each:.3} octets written per octet received (budget 1.5), \
+             {:.3} of it reclaim's copies, {:.3} snapshots; {} MB received",
+            of(reclaimed),
+            of(snapshots),
+            received / 1_000_000
+        );
+        assert!(reclaimed > 0 && snapshots > 0);
+        assert!(each <= 1.5);
+    });
+}
+
 /// The part of its raw octets that a mailbox of ordinary mail takes, the messages coming so many at a time.
 async fn standing(workers: &Workers, at_a_time: u64) -> f64 {
     let disk = SimDisk::counting();
