@@ -29,7 +29,7 @@ pub const BASE_BYTES: u64 = 6 * MIB;
 /// What one password hash takes, kept free so that a login never fails for lack of it.
 pub const HASH_BYTES: u64 = 7 * MIB;
 /// The index cache that [`BASE_BYTES`] has room for.
-pub const BASE_INDEX_CACHE_BYTES: u64 = MIB;
+pub const BASE_INDEX_CACHE_BYTES: u64 = 2 * MIB;
 /// Below this even a few connections could not be served.
 pub const MEMORY_BYTES_MIN: u64 = 16 * MIB;
 
@@ -192,7 +192,7 @@ impl Default for StoreConfig {
     fn default() -> Self {
         Self {
             segment_bytes: 16 * MIB,
-            index_cache_bytes: MIB,
+            index_cache_bytes: 2 * MIB,
             reserve_bytes: 64 * MIB,
             gather: Duration::from_millis(3),
             endurance_bytes: 0,
@@ -282,7 +282,7 @@ mod tests {
     fn the_budget_is_what_base_and_hash_leave() {
         let mut config = Config::new("mail.example.org");
         assert_eq!(config.budget_bytes(), 11 * MIB);
-        config.store.index_cache_bytes = 3 * MIB;
+        config.store.index_cache_bytes = 4 * MIB;
         assert_eq!(config.budget_bytes(), 9 * MIB);
         config.limits.memory_bytes = KIB;
         assert_eq!(config.budget_bytes(), 0);

@@ -74,9 +74,6 @@ pub(super) async fn give_back_after_many(server: Arc<Server>) {
         if server.world.workers.run(give_back).await.is_none() {
             return;
         }
-        if server.world.workers.run(forget_code).await.is_none() {
-            return;
-        }
     }
 }
 

@@ -97,7 +97,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             segment_bytes: 16 << 20,
-            index_cache_bytes: 1 << 20,
+            index_cache_bytes: 2 << 20,
             gather: Duration::from_millis(3),
             salvage: false,
             checkpoint_commits: 1_000,
