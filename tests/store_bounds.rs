@@ -11,6 +11,11 @@ mod store_support;
 
 use pigeon::store::sim::SimDisk;
 use pigeon::store::*;
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use store_support::hooked::{Hook, Hooked};
 use store_support::*;
 
 async fn with_messages(store: &Store, count: usize) -> (AccountId, MailboxId) {
@@ -168,133 +173,66 @@ fn bulk_work_of_many_is_not_done_in_one_batch_that_all_others_wait_for() {
     });
 }
 
-mod panicking {
-    use pigeon::store::{Disk, DiskFile, Lock};
-    use std::io;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
+/// When the index panics, as redb does on what it cannot understand.
+#[derive(Debug, Default)]
+struct Trap {
+    /// At its next sync.
+    at_sync: AtomicBool,
+    /// At whatever it does next once a segment of the log has been synced.
+    after_log: AtomicBool,
+    now: AtomicBool,
+}
 
-    /// When the index panics, as redb does on what it cannot understand.
-    #[derive(Debug, Default)]
-    pub(crate) struct Trap {
-        /// At its next sync.
-        pub(crate) at_sync: AtomicBool,
-        /// At whatever it does next once a segment of the log has been synced.
-        pub(crate) after_log: AtomicBool,
-        now: AtomicBool,
+impl Trap {
+    /// Whether it waits to spring.
+    fn is_set(&self) -> bool {
+        [&self.at_sync, &self.after_log, &self.now].iter().any(|armed| armed.load(Ordering::Acquire))
     }
 
-    impl Trap {
-        /// Whether it waits to spring.
-        pub(crate) fn is_set(&self) -> bool {
-            [&self.at_sync, &self.after_log, &self.now].iter().any(|armed| armed.load(Ordering::Acquire))
-        }
-
-        fn spring(&self, armed: &AtomicBool) {
-            assert!(!armed.swap(false, Ordering::AcqRel), "as the test wants");
-        }
+    fn spring(armed: &AtomicBool) {
+        assert!(!armed.swap(false, Ordering::AcqRel), "as the test wants");
     }
 
-    /// A disk under an index that panics.
-    #[derive(Debug)]
-    pub(crate) struct Panicking {
-        pub(crate) disk: Arc<dyn Disk>,
-        pub(crate) trap: Arc<Trap>,
-    }
-
-    #[derive(Debug)]
-    struct File {
-        file: Arc<dyn DiskFile>,
-        is_index: bool,
-        trap: Arc<Trap>,
-    }
-
-    impl File {
-        fn step(&self) {
-            if self.is_index {
-                self.trap.spring(&self.trap.now);
-            }
+    fn step(&self, name: &str) {
+        if name.starts_with("index") {
+            Self::spring(&self.now);
         }
     }
+}
 
-    impl Panicking {
-        fn wrap(&self, name: &str, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-            Arc::new(File { file, is_index: name.starts_with("index"), trap: self.trap.clone() })
-        }
+impl Hook for Trap {
+    fn reads(&self, name: &str, _: Range<u64>) -> io::Result<()> {
+        self.step(name);
+        Ok(())
     }
-
-    impl Disk for Panicking {
-        fn lock(&self) -> io::Result<Option<Lock>> {
-            self.disk.lock()
-        }
-        fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-            Ok(self.wrap(name, self.disk.open(name)?))
-        }
-        fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-            Ok(self.wrap(name, self.disk.create(name)?))
-        }
-        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-            self.disk.rename(from, to)
-        }
-        fn remove(&self, name: &str) -> io::Result<()> {
-            self.disk.remove(name)
-        }
-        fn list(&self, folder: &str) -> io::Result<Vec<String>> {
-            self.disk.list(folder)
-        }
-        fn sync_folder(&self, folder: &str) -> io::Result<()> {
-            self.disk.sync_folder(folder)
-        }
-        fn free_bytes(&self) -> io::Result<u64> {
-            self.disk.free_bytes()
-        }
-        fn chance(&self) -> u32 {
-            self.disk.chance()
-        }
+    fn writes(&self, name: &str, _: Range<u64>) -> io::Result<()> {
+        self.step(name);
+        Ok(())
     }
-
-    impl DiskFile for File {
-        fn read_at(&self, offset: u64, to: &mut [u8]) -> io::Result<()> {
-            self.step();
-            self.file.read_at(offset, to)
-        }
-        fn write_at(&self, offset: u64, from: &[u8]) -> io::Result<()> {
-            self.step();
-            self.file.write_at(offset, from)
-        }
-        fn len(&self) -> io::Result<u64> {
-            self.file.len()
-        }
-        fn truncate(&self, len: u64) -> io::Result<()> {
-            self.step();
-            self.file.truncate(len)
-        }
-        fn sync(&self) -> io::Result<()> {
-            self.step();
-            if self.is_index {
-                self.trap.spring(&self.trap.at_sync);
-            } else if self.trap.after_log.swap(false, Ordering::AcqRel) {
-                self.trap.now.store(true, Ordering::Release);
-            }
-            self.file.sync()
+    fn truncates(&self, name: &str, _: u64) {
+        self.step(name);
+    }
+    fn syncs(&self, name: &str) {
+        self.step(name);
+        if name.starts_with("index") {
+            Self::spring(&self.at_sync);
+        } else if self.after_log.swap(false, Ordering::AcqRel) {
+            self.now.store(true, Ordering::Release);
         }
     }
 }
 
 /// A store on a disk with a trap, and an account in it.
-async fn with_trap(options: Options) -> (Store, AccountId, std::sync::Arc<panicking::Trap>) {
-    use pigeon::base::{Budget, Clock};
-    let trap = std::sync::Arc::new(panicking::Trap::default());
-    let disk = panicking::Panicking { disk: std::sync::Arc::new(SimDisk::counting()), trap: trap.clone() };
-    let (clock, _) = Clock::simulated(1_700_000_000);
-    let store = Store::open_on(std::sync::Arc::new(disk), options, clock, workers(), Budget::new(32 << 20)).unwrap();
+async fn with_trap(options: Options) -> (Store, AccountId, Arc<Trap>) {
+    let trap = Arc::new(Trap::default());
+    let disk = Hooked { disk: SimDisk::counting(), hook: trap.clone() };
+    let store = open_on(&disk, &workers(), options).unwrap();
     let account = store.account_add("alice@example.org", Vec::new(), &[("INBOX", None)]).await.unwrap();
     (store, account, trap)
 }
 
 #[test]
 fn a_panic_in_a_checkpoint_does_not_leave_everybody_waiting_for_ever() {
-    use std::sync::atomic::Ordering;
     smol::block_on(async {
         let (store, account, trap) = with_trap(Options::default()).await;
         trap.at_sync.store(true, Ordering::Release);
@@ -313,7 +251,6 @@ fn a_panic_in_a_checkpoint_does_not_leave_everybody_waiting_for_ever() {
 
 #[test]
 fn what_is_synced_is_answered_yes_even_if_the_index_panics_in_its_commit() {
-    use std::sync::atomic::Ordering;
     smol::block_on(async {
         let (store, account, trap) = with_trap(Options { index_cache_bytes: 0, ..Options::default() }).await;
         for n in 0..20u32 {

@@ -11,36 +11,26 @@
 
 mod store_support;
 
-use pigeon::base::{Budget, Clock, Workers};
+use pigeon::base::Workers;
 use pigeon::store::sim::{Cut, SimDisk};
 use pigeon::store::*;
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use store_support::hooked::{Hook, Hooked};
 use store_support::*;
 
 const INBOX: MailboxId = MailboxId(1);
 
 /// A simulated disk with so much room; like a real one it gives blocks to what is written, not to what is only long.
-#[derive(Clone, Debug)]
-struct Small {
-    disk: SimDisk,
-    room: Arc<Room>,
-}
+type Small = Hooked<Room>;
 
 #[derive(Debug, Default)]
 struct Room {
     bytes: AtomicU64,
     /// Blocks in use, by file.
     used: Mutex<std::collections::BTreeMap<String, std::collections::BTreeSet<u64>>>,
-}
-
-#[derive(Debug)]
-struct SmallFile {
-    /// Follows the file when it gets another name.
-    name: Arc<Mutex<String>>,
-    file: Arc<dyn DiskFile>,
-    room: Arc<Room>,
 }
 
 const BLOCK: u64 = 4_096;
@@ -67,85 +57,43 @@ impl Room {
     }
 }
 
-impl Small {
-    fn new(bytes: u64) -> Self {
-        Self { disk: SimDisk::new(), room: Arc::new(Room { bytes: AtomicU64::new(bytes), ..Room::default() }) }
-    }
-
-    fn wrap(&self, name: &str, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-        Arc::new(SmallFile { name: Arc::new(Mutex::new(name.to_owned())), file, room: self.room.clone() })
-    }
+/// A file keeps its blocks when it gets its own name.
+fn own_name(name: &str) -> &str {
+    name.trim_end_matches(".tmp")
 }
 
-impl Disk for Small {
-    fn lock(&self) -> io::Result<Option<Lock>> {
-        self.disk.lock()
+impl Hook for Room {
+    fn writes(&self, name: &str, octets: Range<u64>) -> io::Result<()> {
+        self.take(own_name(name), octets.start, octets.end)
     }
-    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(self.wrap(name, self.disk.open(name)?))
-    }
-    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = self.disk.create(name)?;
-        self.room.used.lock().unwrap().remove(name.trim_end_matches(".tmp"));
-        Ok(self.wrap(name, file))
-    }
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.disk.rename(from, to)?;
-        let mut used = self.room.used.lock().unwrap();
-        let short = from.trim_end_matches(".tmp").to_owned();
-        if let Some(blocks) = used.remove(&short) {
-            used.insert(to.to_owned(), blocks);
-        }
-        Ok(())
-    }
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.disk.remove(name)?;
-        self.room.used.lock().unwrap().remove(name.trim_end_matches(".tmp"));
-        Ok(())
-    }
-    fn list(&self, folder: &str) -> io::Result<Vec<String>> {
-        self.disk.list(folder)
-    }
-    fn sync_folder(&self, folder: &str) -> io::Result<()> {
-        self.disk.sync_folder(folder)
-    }
-    fn free_bytes(&self) -> io::Result<u64> {
-        Ok(self.room.free_bytes())
-    }
-    fn chance(&self) -> u32 {
-        self.disk.chance()
-    }
-}
-
-impl DiskFile for SmallFile {
-    fn read_at(&self, offset: u64, to: &mut [u8]) -> io::Result<()> {
-        self.file.read_at(offset, to)
-    }
-    fn write_at(&self, offset: u64, from: &[u8]) -> io::Result<()> {
-        let name = self.name.lock().unwrap().trim_end_matches(".tmp").to_owned();
-        self.room.take(&name, offset, offset + from.len() as u64)?;
-        self.file.write_at(offset, from)
-    }
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-    fn truncate(&self, len: u64) -> io::Result<()> {
-        self.file.truncate(len)?;
-        let name = self.name.lock().unwrap().trim_end_matches(".tmp").to_owned();
-        if let Some(blocks) = self.room.used.lock().unwrap().get_mut(&name) {
+    fn truncates(&self, name: &str, len: u64) {
+        if let Some(blocks) = self.used.lock().unwrap().get_mut(own_name(name)) {
             blocks.retain(|block| block * BLOCK < len);
         }
-        Ok(())
     }
-    fn sync(&self) -> io::Result<()> {
-        self.file.sync()
+    fn created(&self, name: &str) {
+        self.removed(name);
     }
+    fn renamed(&self, from: &str, to: &str) {
+        let mut used = self.used.lock().unwrap();
+        if let Some(blocks) = used.remove(own_name(from)) {
+            used.insert(to.to_owned(), blocks);
+        }
+    }
+    fn removed(&self, name: &str) {
+        self.used.lock().unwrap().remove(own_name(name));
+    }
+    fn free_bytes(&self) -> Option<u64> {
+        Some(Self::free_bytes(self))
+    }
+}
+
+fn small(bytes: u64) -> Small {
+    Small { disk: SimDisk::new(), hook: Arc::new(Room { bytes: AtomicU64::new(bytes), ..Room::default() }) }
 }
 
 fn open_small(disk: &Small, workers: &Workers) -> Store {
-    let (clock, _) = Clock::simulated(1_700_000_000);
-    let options = Options { segment_bytes: 1 << 20, ..Options::default() };
-    Store::open_on(Arc::new(disk.clone()), options, clock, workers.clone(), Budget::new(32 << 20)).unwrap()
+    open_on(disk, workers, Options { segment_bytes: 1 << 20, ..Options::default() }).unwrap()
 }
 
 /// Delivers until it is refused; how many were taken, and the refusal.
@@ -169,7 +117,7 @@ fn a_disk_that_fills_up_refuses_what_is_new_keeps_what_is_there_and_goes_on_with
         for keep_free in [0, 2 << 20] {
             for bytes in [2_000, 50_000, 300_000] {
                 let what = format!("{bytes} octets each, {keep_free} kept free");
-                let disk = Small::new(24 << 20);
+                let disk = small(24 << 20);
                 let store = open_small(&disk, &workers);
                 store.keep_free(keep_free);
                 assert!(store.lay_ballast().await, "{what}");
@@ -196,7 +144,7 @@ fn a_disk_that_fills_up_refuses_what_is_new_keeps_what_is_there_and_goes_on_with
                 assert_eq!(store.mailbox_create(alice, "More", None).await.map(drop), Err(Refusal::DiskFull), "{what}");
                 assert_eq!(picture(&store).await.unwrap(), seen, "{what}");
                 // A cut now loses nothing; a start on the full disk works.
-                let after = Small { disk: disk.disk.reboot(Cut::Nothing), room: disk.room.clone() };
+                let after = Small { disk: disk.disk.reboot(Cut::Nothing), hook: disk.hook.clone() };
                 let store = open_small(&after, &workers);
                 store.keep_free(keep_free);
                 assert_eq!(picture(&store).await.unwrap(), seen, "{what}, after a cut");
@@ -204,12 +152,12 @@ fn a_disk_that_fills_up_refuses_what_is_new_keeps_what_is_there_and_goes_on_with
                 let one = UidSet::range(Uid(1), Uid(10));
                 let deleted = flags(Flags::DELETED, &[]);
                 store.flags(INBOX, one.clone(), FlagChange::Add, deleted, None).await.unwrap_or_else(|refusal| {
-                    panic!("{what}: flags are refused: {refusal:?}, {} free", after.room.free_bytes())
+                    panic!("{what}: flags are refused: {refusal:?}, {} free", after.hook.free_bytes())
                 });
                 let gone = store.expunge(INBOX, one, true).await;
                 assert_eq!(gone.map(|gone| gone.uids.len()), Ok(10), "{what}");
                 // With room everything goes on, without a restart.
-                after.room.bytes.store(64 << 20, Ordering::Relaxed);
+                after.hook.bytes.store(64 << 20, Ordering::Relaxed);
                 assert!(store.lay_ballast().await, "{what}");
                 let new = message(&store, b"there is room").await.unwrap();
                 store.deliver(new, into(&[INBOX])).await.unwrap();
@@ -227,18 +175,18 @@ fn a_disk_that_fills_up_refuses_what_is_new_keeps_what_is_there_and_goes_on_with
 fn the_ballast_is_real_octets_and_comes_back_with_room() {
     let workers = workers();
     smol::block_on(async {
-        let disk = Small::new(16 << 20);
+        let disk = small(16 << 20);
         let store = open_small(&disk, &workers);
-        let before = disk.room.used_bytes();
+        let before = disk.hook.used_bytes();
         assert!(store.lay_ballast().await);
-        assert_eq!(disk.room.used_bytes() - before, 4 << 20);
+        assert_eq!(disk.hook.used_bytes() - before, 4 << 20);
         assert!(store.lay_ballast().await);
-        assert_eq!(disk.room.used_bytes() - before, 4 << 20, "once is enough");
+        assert_eq!(disk.hook.used_bytes() - before, 4 << 20, "once is enough");
         store.account_add("alice@example.org", b"secrets".to_vec(), &[("INBOX", None)]).await.unwrap();
         assert_eq!(fill(&store, 60_000).await.1, Refusal::DiskFull);
         assert!(disk.disk.contents("ballast").is_none(), "it was given up");
         assert!(!store.lay_ballast().await, "there is no room for it");
-        disk.room.bytes.store(32 << 20, Ordering::Relaxed);
+        disk.hook.bytes.store(32 << 20, Ordering::Relaxed);
         assert!(store.lay_ballast().await);
         let octets = disk.disk.contents("ballast").unwrap();
         assert!(

@@ -11,95 +11,18 @@
 
 mod store_support;
 
-use pigeon::base::{Budget, Clock, Workers};
+use pigeon::base::Workers;
 use pigeon::store::backup;
 use pigeon::store::sim::SimDisk;
 use pigeon::store::*;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::ops::Range;
+use std::sync::{Arc, Condvar, Mutex};
+use store_support::hooked::{Hook, Hooked};
+use store_support::worn::Worn;
 use store_support::*;
 
 const INBOX: MailboxId = MailboxId(1);
-
-/// A disk with sectors that cannot be read: (name, from, to).
-#[derive(Clone, Debug)]
-struct Worn {
-    disk: SimDisk,
-    bad: Arc<Mutex<Vec<(String, u64, u64)>>>,
-}
-#[derive(Debug)]
-struct WornFile {
-    file: Arc<dyn DiskFile>,
-    name: String,
-    bad: Arc<Mutex<Vec<(String, u64, u64)>>>,
-}
-impl Worn {
-    fn new(disk: &SimDisk) -> Self {
-        Self { disk: disk.clone(), bad: Arc::default() }
-    }
-    fn spoil(&self, name: &str, from: u64, to: u64) {
-        self.bad.lock().unwrap().push((name.to_owned(), from, to));
-    }
-    fn wrap(&self, name: &str, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-        Arc::new(WornFile { file, name: name.to_owned(), bad: self.bad.clone() })
-    }
-}
-impl Disk for Worn {
-    fn lock(&self) -> io::Result<Option<Lock>> {
-        self.disk.lock()
-    }
-    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(self.wrap(name, self.disk.open(name)?))
-    }
-    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(self.wrap(name, self.disk.create(name)?))
-    }
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.disk.remove(name)
-    }
-    fn list(&self, folder: &str) -> io::Result<Vec<String>> {
-        self.disk.list(folder)
-    }
-    fn sync_folder(&self, folder: &str) -> io::Result<()> {
-        self.disk.sync_folder(folder)
-    }
-    fn free_bytes(&self) -> io::Result<u64> {
-        self.disk.free_bytes()
-    }
-    fn chance(&self) -> u32 {
-        self.disk.chance()
-    }
-}
-impl DiskFile for WornFile {
-    fn read_at(&self, offset: u64, to: &mut [u8]) -> io::Result<()> {
-        let end = offset + to.len() as u64;
-        if self.bad.lock().unwrap().iter().any(|(n, a, b)| *n == self.name && offset < *b && end > *a) {
-            return Err(io::Error::from_raw_os_error(5));
-        }
-        self.file.read_at(offset, to)
-    }
-    fn write_at(&self, offset: u64, from: &[u8]) -> io::Result<()> {
-        self.file.write_at(offset, from)
-    }
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-    fn truncate(&self, len: u64) -> io::Result<()> {
-        self.file.truncate(len)
-    }
-    fn sync(&self) -> io::Result<()> {
-        self.file.sync()
-    }
-}
-
-fn open_worn(disk: &Worn, workers: &Workers) -> Result<Store, OpenError> {
-    let (clock, _) = Clock::simulated(1_700_000_000);
-    let options = Options { segment_bytes: 64 * 1024, ..Options::default() };
-    Store::open_on(Arc::new(disk.clone()), options, clock, workers.clone(), Budget::new(32 << 20))
-}
 
 async fn with_inbox(store: &Store) {
     store.account_add("alice@example.org", vec![0; 200], &[("INBOX", None)]).await.unwrap();
@@ -172,7 +95,7 @@ fn a_store_starts_with_an_unreadable_snapshot() {
         store.close();
         drop(store);
         let worn = Worn::new(&disk);
-        worn.spoil(&list(&disk, "snapshots")[0], 0, 4096);
+        worn.spoil(&list(&disk, "snapshots")[0], 0..4096);
         let store = open_worn(&worn, &workers).map(drop);
         assert!(store.is_ok(), "{store:?}");
     });
@@ -193,7 +116,7 @@ fn an_unreadable_newest_snapshot_is_passed_over_for_the_one_before() {
         drop(store);
         disk.remove("index.redb").unwrap();
         let worn = Worn::new(&disk);
-        worn.spoil(list(&disk, "snapshots").last().unwrap(), 8192, 12288);
+        worn.spoil(list(&disk, "snapshots").last().unwrap(), 8192..12288);
         let store = open_worn(&worn, &workers).map(drop);
         assert!(store.is_ok(), "{store:?}");
     });
@@ -215,7 +138,7 @@ fn an_unreadable_page_of_the_index_costs_nothing() {
         let mut not_served = Vec::new();
         for page in 0..(len / 4096).min(120) {
             let worn = Worn::new(&disk.revive());
-            worn.spoil("index.redb", page * 4096, page * 4096 + 4096);
+            worn.spoil("index.redb", page * 4096..page * 4096 + 4096);
             match open_worn(&worn, &workers) {
                 Err(error) => not_opened.push(format!("{page}: {error:?}")),
                 Ok(store) => {
@@ -305,7 +228,7 @@ fn a_backup_of_a_worn_card_saves_the_rest() {
             deliver(&store, &noise(n, 70_000)).await;
         }
         let bodies: Vec<String> = list(&disk, "log").into_iter().filter(|n| n.ends_with(".body")).collect();
-        worn.spoil(&bodies[1], 16384, 20480);
+        worn.spoil(&bodies[1], 16384..20480);
         let held = store.hold().await.unwrap();
         let stick = SimDisk::new();
         let done = backup::back_up(&worn, &stick, (held.batch, &held.names), &mut |_, _| ());
@@ -333,76 +256,26 @@ fn a_backup_into_a_folder_with_other_things_leaves_them() {
 }
 
 /// Holds back one write into a body segment.
-#[derive(Clone, Debug)]
+#[derive(Debug, Default)]
 struct Gate {
-    disk: SimDisk,
-    shut: Arc<(Mutex<(bool, bool)>, std::sync::Condvar)>,
+    /// Whether it is shut, and whether a write waits at it.
+    shut: Mutex<(bool, bool)>,
+    changed: Condvar,
 }
-#[derive(Debug)]
-struct GateFile {
-    file: Arc<dyn DiskFile>,
-    body: bool,
-    shut: Arc<(Mutex<(bool, bool)>, std::sync::Condvar)>,
-}
-impl Gate {
-    fn wrap(&self, name: &str, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-        Arc::new(GateFile { file, body: name.contains(".body"), shut: self.shut.clone() })
-    }
-}
-impl Disk for Gate {
-    fn lock(&self) -> io::Result<Option<Lock>> {
-        self.disk.lock()
-    }
-    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(self.wrap(name, self.disk.open(name)?))
-    }
-    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(self.wrap(name, self.disk.create(name)?))
-    }
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.disk.remove(name)
-    }
-    fn list(&self, folder: &str) -> io::Result<Vec<String>> {
-        self.disk.list(folder)
-    }
-    fn sync_folder(&self, folder: &str) -> io::Result<()> {
-        self.disk.sync_folder(folder)
-    }
-    fn free_bytes(&self) -> io::Result<u64> {
-        self.disk.free_bytes()
-    }
-    fn chance(&self) -> u32 {
-        self.disk.chance()
-    }
-}
-impl DiskFile for GateFile {
-    fn read_at(&self, offset: u64, to: &mut [u8]) -> io::Result<()> {
-        self.file.read_at(offset, to)
-    }
-    fn write_at(&self, offset: u64, from: &[u8]) -> io::Result<()> {
-        if self.body && offset == 4096 {
-            let mut shut = self.shut.0.lock().unwrap();
+
+impl Hook for Gate {
+    fn writes(&self, name: &str, octets: Range<u64>) -> io::Result<()> {
+        if name.contains(".body") && octets.start == 4096 {
+            let mut shut = self.shut.lock().unwrap();
             if shut.0 && !shut.1 {
                 shut.1 = true;
-                self.shut.1.notify_all();
+                self.changed.notify_all();
                 while shut.0 {
-                    shut = self.shut.1.wait(shut).unwrap();
+                    shut = self.changed.wait(shut).unwrap();
                 }
             }
         }
-        self.file.write_at(offset, from)
-    }
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-    fn truncate(&self, len: u64) -> io::Result<()> {
-        self.file.truncate(len)
-    }
-    fn sync(&self) -> io::Result<()> {
-        self.file.sync()
+        Ok(())
     }
 }
 
@@ -410,21 +283,20 @@ impl DiskFile for GateFile {
 fn a_full_segment_with_a_slow_write_is_not_taken_for_sealed() {
     let (disk, workers) = (SimDisk::new(), Workers::new("test", 4, 512 * 1024).unwrap());
     smol::block_on(async {
-        let gate = Gate { disk: disk.clone(), shut: Arc::default() };
-        let (clock, _) = Clock::simulated(1_700_000_000);
+        let gate = Arc::new(Gate::default());
+        let slow = Hooked { disk: disk.clone(), hook: gate.clone() };
         let options = Options { segment_bytes: 256 * 1024, ..Options::default() };
-        let store =
-            Store::open_on(Arc::new(gate.clone()), options, clock, workers.clone(), Budget::new(32 << 20)).unwrap();
+        let store = open_on(&slow, &workers, options).unwrap();
         with_inbox(&store).await;
-        gate.shut.0.lock().unwrap().0 = true;
+        gate.shut.lock().unwrap().0 = true;
         let a = smol::spawn({
             let store = store.clone();
             async move { message(&store, &noise(1, 70_000)).await.unwrap() }
         });
         {
-            let mut shut = gate.shut.0.lock().unwrap();
+            let mut shut = gate.shut.lock().unwrap();
             while !shut.1 {
-                shut = gate.shut.1.wait(shut).unwrap();
+                shut = gate.changed.wait(shut).unwrap();
             }
         }
         // Others fill the segment and begin the next one.
@@ -434,8 +306,8 @@ fn a_full_segment_with_a_slow_write_is_not_taken_for_sealed() {
         let free = {
             let gate = gate.clone();
             move || {
-                gate.shut.0.lock().unwrap().0 = false;
-                gate.shut.1.notify_all();
+                gate.shut.lock().unwrap().0 = false;
+                gate.changed.notify_all();
             }
         };
         // If sealing waited for the write, as it should, this sets it free.

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "not every test uses all of it")]
 
+pub(crate) mod hooked;
 pub(crate) mod mail;
 pub(crate) mod worn;
 
@@ -20,15 +21,18 @@ pub(crate) fn open(disk: &SimDisk, workers: &Workers) -> Result<Store, OpenError
 
 /// As [`open`], with options.
 pub(crate) fn open_with(disk: &SimDisk, workers: &Workers, options: Options) -> Result<Store, OpenError> {
+    open_on(disk, workers, options)
+}
+
+/// As [`open_with`], on any disk.
+pub(crate) fn open_on(disk: &(impl Disk + Clone), workers: &Workers, options: Options) -> Result<Store, OpenError> {
     let (clock, _) = Clock::simulated(1_700_000_000);
     Store::open_on(Arc::new(disk.clone()), options, clock, workers.clone(), Budget::new(32 << 20))
 }
 
 /// As [`open`], on a disk with sectors that cannot be read.
 pub(crate) fn open_worn(disk: &worn::Worn, workers: &Workers) -> Result<Store, OpenError> {
-    let (clock, _) = Clock::simulated(1_700_000_000);
-    let options = Options { segment_bytes: 64 * 1024, ..Options::default() };
-    Store::open_on(Arc::new(disk.clone()), options, clock, workers.clone(), Budget::new(32 << 20))
+    open_on(disk, workers, Options { segment_bytes: 64 * 1024, ..Options::default() })
 }
 
 /// Threads for a test.
