@@ -533,8 +533,7 @@ impl Shared {
     pub(crate) fn is_snapshot_due(self: &Arc<Self>) -> Result<bool, Refusal> {
         let state = self.index.read(super::query::state);
         let state = state.map_err(|error| super::query::refusal_of_index(&error))?;
-        let newest = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).last().copied();
-        Ok(newest.is_none_or(|newest| {
+        Ok(self.newest_snapshot().is_none_or(|newest| {
             let since = state.event_bytes.saturating_sub(newest.event_bytes);
             since > newest.bytes.max(super::SNAPSHOT_BYTES_MIN)
         }))

@@ -97,10 +97,7 @@ pub(crate) fn spend_at_start(disk: &dyn Disk, error: &RecoverError) -> bool {
 
 /// Whether the disk had no room for what the index wanted to write.
 pub(crate) fn is_full(error: &IndexError) -> bool {
-    let IndexError::Redb(error) = error else {
-        return false;
-    };
-    matches!(&**error, redb::Error::Io(error) if is_full_io(error))
+    error.io().is_some_and(is_full_io)
 }
 
 /// The same of a whole start.

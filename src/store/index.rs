@@ -34,6 +34,19 @@ pub(crate) enum IndexError {
     Behind,
 }
 
+impl IndexError {
+    /// What the disk said, where that is all that is wrong.
+    pub(crate) fn io(&self) -> Option<&io::Error> {
+        match self {
+            Self::Redb(error) => match &**error {
+                redb::Error::Io(error) => Some(error),
+                _ => None,
+            },
+            Self::Damaged(_) | Self::Closed | Self::Behind => None,
+        }
+    }
+}
+
 impl std::fmt::Display for IndexError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -259,10 +259,7 @@ fn open_index(
 
 /// The refusal for a failed disk.
 pub(crate) fn refusal_of(error: &io::Error) -> Refusal {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Refusal::DiskFull,
-        _ => Refusal::Unavailable,
-    }
+    if ballast::is_full_io(error) { Refusal::DiskFull } else { Refusal::Unavailable }
 }
 
 /// Why the store could not be opened.

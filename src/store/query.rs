@@ -62,7 +62,7 @@ impl Shared {
                         log::error!("reading the index: {error}");
                     }
                     // Opened again it may be read; a place that cannot be read even then is as bad as a damaged row.
-                    let unreadable = is_unreadable_index(&error);
+                    let unreadable = error.io().is_some_and(is_unreadable);
                     if tried >= if unreadable { TRIES } else { TRIES - 1 } {
                         return Err(refusal_of_index(&error));
                     }
@@ -79,11 +79,6 @@ impl Shared {
 
 /// Tries of a step of reading at the most.
 const TRIES: usize = 3;
-
-/// Whether a place of the index cannot be read.
-fn is_unreadable_index(error: &IndexError) -> bool {
-    matches!(error, IndexError::Redb(error) if matches!(&**error, redb::Error::Io(error) if is_unreadable(error)))
-}
 
 /// The refusal for a failed index.
 pub(crate) fn refusal_of_index(error: &IndexError) -> Refusal {
