@@ -1,7 +1,8 @@
 //! How far a long job has come: a bar on a terminal, nothing elsewhere.
 
+use super::output::complain;
 use crate::config::human_bytes;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 /// The bar's length in characters.
@@ -29,14 +30,14 @@ impl Bar {
             return;
         }
         self.drawn = Some(Instant::now());
-        write(&format!("\r{}\x1b[K", line(self.what, done, total)));
+        draw(&line(self.what, done, total));
     }
 }
 
 impl Drop for Bar {
     fn drop(&mut self) {
         if self.drawn.is_some() {
-            write("\r\x1b[K");
+            draw("");
         }
     }
 }
@@ -49,10 +50,9 @@ fn line(what: &str, done: u64, total: u64) -> String {
     format!("{what} [{bar}] {percent:>3} %  {} of {}", human_bytes(done), human_bytes(total))
 }
 
-fn write(text: &str) {
-    let mut out = io::stderr().lock();
-    // Who watches may have gone.
-    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+/// Puts a text in the place of the terminal's last line.
+pub(super) fn draw(text: &str) {
+    complain(&format!("\r{text}\x1b[K"));
 }
 
 #[cfg(test)]

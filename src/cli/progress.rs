@@ -1,7 +1,9 @@
 //! How far a long verb has come: a bar on a terminal, a line every few seconds elsewhere.
 
+use super::bar::draw;
+use super::output::complain;
 use crate::config::human_bytes;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
 /// A bar is drawn so often at the most,
@@ -38,15 +40,16 @@ impl Progress {
         }
         self.shown = Some(Instant::now());
         let line = self.line(self.started.elapsed());
-        let text = if self.is_terminal { format!("\r{} {line}\x1b[K", self.bar()) } else { format!("{line}\n") };
-        // Whoever closed stderr does not want to see it.
-        drop(io::stderr().lock().write_all(text.as_bytes()));
+        match self.is_terminal {
+            true => draw(&format!("{} {line}", self.bar())),
+            false => complain(&format!("{line}\n")),
+        }
     }
 
     /// Makes room for another line, or for the end.
     pub(super) fn clear(&mut self) {
         if self.is_terminal && self.shown.is_some() {
-            drop(io::stderr().lock().write_all(b"\r\x1b[K"));
+            draw("");
         }
     }
 
