@@ -91,7 +91,7 @@ class Bench:
             if self.group.pids():
                 self.peer.stop()
         finally:
-            self.group.close()
+            self.group.remove()
             self.volume.close()
 
     def imap(self, user, tls=False):

@@ -45,8 +45,8 @@ class Volume:
         self.image.unlink()
 
 
-class Group:
-    """A control group for a server's processes; memory and CPU are the kernel's own figures."""
+class Group(procfs.Group):
+    """A control group for all of a server's processes; CPU and memory are the kernel's own figures."""
 
     def __init__(self, name):
         roots = [Path("/sys/fs/cgroup", part) for part in ("memory", "cpuacct")]
@@ -82,19 +82,3 @@ class Group:
             except OSError:  # it has just ended
                 continue
         return sum(row["Pss"] for row in rows), sum(row["Pss_Anon"] for row in rows)
-
-    def kernel_kib(self):
-        """Kernel memory charged to it, file-system caches left out."""
-        group = procfs.Group.__new__(procfs.Group)
-        group.places = self.places
-        return group.kernel_kib() or 0
-
-    def close(self):
-        """After its processes have ended."""
-        for place in self.places:
-            for _ in range(50):
-                try:
-                    place.rmdir()
-                    break
-                except OSError:
-                    time.sleep(0.1)
