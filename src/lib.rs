@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod base;
+pub mod board;
 pub mod cli;
 pub mod config;
 pub mod delivery;

@@ -1,5 +1,6 @@
 //! The shape of the command line, and its help.
 
+use super::board_args::{BoardOrder, UpdateArgs};
 use clap::{Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -205,6 +206,26 @@ ahead, because mail programs may have seen some that are lost. The old index is 
 Example:
   pigeon salvage")]
     Salvage,
+
+    /// Verify a signed release file, or write it into the other system slot of a board
+    #[command(
+        hide = true,
+        after_help = "\
+A release is verified whole before anything of it can be booted. The running system is never
+written; if the new one does not come up healthy, the board falls back to it.
+
+Examples:
+  pigeon update --check pigeon-0.2.0-arm64.release
+  pigeon update --apply /media/stick/pigeon-0.2.0-arm64.release"
+    )]
+    Update(UpdateArgs),
+
+    /// What an image for a board calls while it starts
+    #[command(hide = true)]
+    Board {
+        #[command(subcommand)]
+        order: BoardOrder,
+    },
 }
 
 /// A format that mail is exported in.

@@ -4,6 +4,8 @@ mod archive;
 mod args;
 mod backup;
 mod bar;
+mod board;
+mod board_args;
 pub mod check;
 mod export;
 mod file;
@@ -65,6 +67,8 @@ fn run(args: Args) -> Result<(), Failure> {
         Verb::Restore { folder, to } => backup::restore(config, &folder, to.as_deref()),
         Verb::Salvage => backup::salvage(config),
         Verb::Verify { json } => verify::run(config, json),
+        Verb::Update(args) => board::update(&args),
+        Verb::Board { order } => board::run(order),
     }
 }
 

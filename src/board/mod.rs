@@ -1,0 +1,33 @@
+//! What an image for a board needs beside the server: settings from the card's FAT partition, the data partition grown, a
+//! name in the local network, releases for the other system slot. Called by the image's init, each verb once:
+//!
+//! ```text
+//! pigeon board first-boot --boot DIR --data DIR [--settings FILE] [--memory BYTES]
+//!     at every boot, before the server: reads DIR/pigeon.toml (or pigeon.toml.txt, or what Raspberry Pi Imager wrote:
+//!     custom.toml); writes DATA/pigeon.toml (`data = "."`), makes accounts, erases secrets from the card, writes
+//!     DIR/pigeon-report.txt and the settings (default /run/board/settings, mode 0600). The report goes to stdout too.
+//!     Exit 0 whatever is in the file.
+//! pigeon board report --boot DIR [--settings FILE] [ADDRESS...]
+//!     when the network is up: the report's last part says how to connect, to these addresses. Written when it changed.
+//! pigeon board grow --disk DEV --partition N --mount DIR
+//!     grows partition N (1 to 4, the last one) and the ext4 mounted at DIR to the end of the disk; nothing to do: exit 0.
+//! pigeon board mdns --name NAME [--port SERVICE=PORT...]
+//!     answers NAME.local in the foreground, for ever; another NAME there: NAME-2.
+//! pigeon board clock [SERVER...]
+//!     SNTP in the foreground, for ever.
+//! pigeon board healthy --boot DIR [--slot a|b]
+//!     the running slot is good from now on (default: `pigeon.slot=` of /proc/cmdline).
+//! pigeon update --check FILE [--key FILE]
+//! pigeon update --apply FILE [--key FILE] [--boot DIR] [--slot a|b] [--allow-older]
+//! ```
+//!
+//! Settings are `KEY='value'` lines for a shell (`'` as `'\''`); a key without a value is there, empty:
+//! `HOSTNAME` (the box, one label), `MAILNAME` (the server's `hostname`), `ADDRESS` (`192.0.2.10/24`; empty: DHCP),
+//! `GATEWAY`, `DNS` (blank between), `NTP` (blank between), `WIFI_SSID`, `WIFI_SSID_HEX`, `WIFI_PSK` (64 hex digits; empty:
+//! open), `WIFI_COUNTRY` (two letters), `WIFI_HIDDEN` (1 or empty), `SSH_KEY` (one key a line).
+//!
+//! Slots: the folders `DIR/slot-a` and `DIR/slot-b`, and `DIR/slots.env`, 512 octets, always overwritten in place: lines
+//! `good=a`, `try=b` or `try=`, `tries=3`, padded with line ends. The boot loader boots `try` while `tries` is above 0, having
+//! counted it down, else `good`, with `pigeon.slot=a` (or b) on the kernel's command line.
+//!
+//! Knows the mail server by its configuration and its accounts alone.

@@ -1,0 +1,124 @@
+//! The shape of the verbs that an image for a board calls, and their help.
+
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BoardOrder {
+    /// Take over what pigeon.toml on the card says, and erase the passwords from it
+    #[command(after_help = "\
+At every boot, before the server. Reads BOOT/pigeon.toml (or pigeon.toml.txt, or Raspberry Pi
+Imager's custom.toml), writes the server's part to DATA/pigeon.toml, makes the accounts, overwrites
+the passwords on the card, and writes settings for the system's scripts. Mistakes are told in
+BOOT/pigeon-report.txt and on standard output; all that makes sense is done beside, and the exit
+code is 0.
+
+Example:
+  pigeon board first-boot --boot /boot --data /data/mail")]
+    FirstBoot {
+        /// The card's FAT partition, mounted for writing
+        #[arg(long, value_name = "DIR")]
+        boot: PathBuf,
+        /// The data directory
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+        /// Where the settings for a shell go
+        #[arg(long, value_name = "FILE", default_value = "/run/board/settings")]
+        settings: PathBuf,
+        /// The board's memory in bytes [default: MemTotal of /proc/meminfo]
+        #[arg(long, value_name = "BYTES")]
+        memory: Option<u64>,
+    },
+
+    /// Say in the card's report how to connect
+    #[command(after_help = "Example:\n  pigeon board report --boot /boot 192.0.2.10 2001:db8::10")]
+    Report {
+        /// The card's FAT partition, mounted for writing
+        #[arg(long, value_name = "DIR")]
+        boot: PathBuf,
+        /// The settings that first-boot wrote
+        #[arg(long, value_name = "FILE", default_value = "/run/board/settings")]
+        settings: PathBuf,
+        /// The board's addresses
+        #[arg(value_name = "ADDRESS")]
+        addresses: Vec<std::net::IpAddr>,
+    },
+
+    /// Grow the last partition and the ext4 on it to the end of the disk
+    #[command(after_help = "\
+The partition table must be an MBR and the partition its last one. Nothing to do is no failure; cut
+anywhere, it is done again at the next boot.
+
+Example:
+  pigeon board grow --disk /dev/mmcblk0 --partition 2 --mount /data")]
+    Grow {
+        /// The disk
+        #[arg(long, value_name = "DEV")]
+        disk: PathBuf,
+        /// The partition's number, from 1
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=4))]
+        partition: u8,
+        /// Where it is mounted
+        #[arg(long, value_name = "DIR")]
+        mount: PathBuf,
+    },
+
+    /// Answer for NAME.local in the local network
+    #[command(after_help = "\
+Multicast DNS (RFC 6762) for the name and for the services that mail programs look for (RFC 6763).
+If another machine has the name, it becomes NAME-2.
+
+Example:
+  pigeon board mdns --name pigeon")]
+    Mdns {
+        /// The name, without .local
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// A service at another port than its own, such as imaps=1993; 0 says nothing of it
+        #[arg(long, value_name = "SERVICE=PORT")]
+        port: Vec<String>,
+    },
+
+    /// Keep the clock right, by asking time servers
+    #[command(after_help = "Example:\n  pigeon board clock 192.0.2.1 pool.ntp.org")]
+    Clock {
+        /// Time servers [default: 0.debian.pool.ntp.org to 3.debian.pool.ntp.org]
+        #[arg(value_name = "SERVER")]
+        servers: Vec<String>,
+    },
+
+    /// Mark the running system as good
+    #[command(after_help = "Example:\n  pigeon board healthy --boot /boot")]
+    Healthy {
+        /// The card's FAT partition, mounted for writing
+        #[arg(long, value_name = "DIR")]
+        boot: PathBuf,
+        /// The slot that runs [default: pigeon.slot= of /proc/cmdline]
+        #[arg(long, value_name = "SLOT")]
+        slot: Option<String>,
+    },
+}
+
+/// `update`.
+#[derive(Args, Debug)]
+#[group(skip)]
+pub(super) struct UpdateArgs {
+    /// Verify a release file and tell what it is
+    #[arg(long, value_name = "FILE", conflicts_with = "apply", required_unless_present = "apply")]
+    pub(super) check: Option<PathBuf>,
+    /// Write a release file into the other system slot; the next boot tries it
+    #[arg(long, value_name = "FILE")]
+    pub(super) apply: Option<PathBuf>,
+    /// The public key that signed it [default: the release key]
+    #[arg(long, value_name = "FILE")]
+    pub(super) key: Option<PathBuf>,
+    /// The card's FAT partition, mounted for writing
+    #[arg(long, value_name = "DIR", default_value = "/boot")]
+    pub(super) boot: PathBuf,
+    /// The slot that runs [default: pigeon.slot= of /proc/cmdline]
+    #[arg(long, value_name = "SLOT")]
+    pub(super) slot: Option<String>,
+    /// Take a release that is older than the running system
+    #[arg(long)]
+    pub(super) allow_older: bool,
+}
