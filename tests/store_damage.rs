@@ -12,8 +12,9 @@
 mod store_support;
 
 use pigeon::base::Workers;
-use pigeon::store::sim::{Cut, SimDisk};
+use pigeon::store::sim::{Cut, Kind, Operation, SimDisk, Tear};
 use pigeon::store::*;
+use std::sync::{Arc, Mutex};
 use store_support::*;
 
 const INBOX: MailboxId = MailboxId(1);
@@ -107,6 +108,57 @@ fn a_lost_index_comes_back_from_the_log_or_from_any_snapshot_the_same() {
                 assert_eq!(digest_and_picture(&again).await, later, "{what}, {gone}");
             }
         }
+    });
+}
+
+#[test]
+fn a_lost_index_behind_a_torn_end_raises_everything_and_loses_nothing() {
+    let workers = workers();
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        // The index holds each batch at once, so that a start writes none again and begins no segment behind the torn one.
+        let options = Options { checkpoint_commits: 1, ..Options::default() };
+        let store = open_with(&disk, &workers, options).unwrap();
+        store.account_add("alice@example.org", Vec::new(), &[("INBOX", None), ("Trash", None)]).await.unwrap();
+        more(&store, 5).await;
+        let (before, known) = (picture(&store).await.unwrap(), uids(&store, INBOX).await);
+        let torn: Arc<Mutex<Option<SimDisk>>> = Arc::default();
+        let to = torn.clone();
+        disk.watch(Some(Arc::new(move |operation: &Operation<'_>, disk| {
+            if operation.kind == Kind::Write && operation.name.ends_with(".commit") {
+                to.lock().unwrap().get_or_insert(disk);
+            }
+        })));
+        more(&store, 1).await;
+        disk.watch(None);
+        let torn = torn.lock().unwrap().take().unwrap();
+        let mut tears = 0;
+        for seed in 0..30 {
+            let disk = torn.revive().reboot(Cut::Some(Tear::Sector, seed));
+            let store = open(&disk, &workers).unwrap();
+            let whole = picture(&store).await.unwrap() != before;
+            assert_eq!((store.damage().1, store.is_end_uncertain()), (0, false), "seed {seed}");
+            let now = digest_and_picture(&store).await;
+            let lost = disk.revive();
+            drop(store);
+            lost.remove("index.redb").unwrap();
+            let store = open(&lost, &workers).unwrap();
+            assert_eq!(store.damage().1, 0, "seed {seed}: a cut is no damage");
+            if !store.is_end_uncertain() {
+                assert_eq!(digest_and_picture(&store).await, now, "seed {seed}");
+                continue;
+            }
+            tears += 1;
+            assert!(!whole, "seed {seed}: the start wrote it again, so that nothing is left to doubt");
+            let (there, raised, _) = uids(&store, INBOX).await;
+            assert_eq!((there, raised.0 >= known.1.0 + 1_000_000), (known.0.clone(), true), "seed {seed}");
+        }
+        assert!(tears > 3, "{tears}");
+        // Without a tear nothing is raised.
+        let lost = torn.reboot(Cut::Nothing);
+        lost.remove("index.redb").unwrap();
+        let store = open(&lost, &workers).unwrap();
+        assert_eq!((picture(&store).await.unwrap(), store.is_end_uncertain()), (before, false));
     });
 }
 

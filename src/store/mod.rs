@@ -468,6 +468,12 @@ impl Store {
         (&self.shared.damage.told, self.shared.damage.count)
     }
 
+    /// Whether the start, making the index anew, found behind the last batch what may have been another one: the torn end of
+    /// a batch that nobody was told of, or a ruined one. Nobody can know; UIDs and modification sequences were raised.
+    pub fn is_end_uncertain(&self) -> bool {
+        self.shared.damage.uncertain_end
+    }
+
     /// Writes a snapshot of the index, durable when this returns, and removes those before the newest two.
     pub async fn snapshot(&self) -> Result<Snapshot, Refusal> {
         let shared = self.shared.clone();
