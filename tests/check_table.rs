@@ -251,7 +251,7 @@ struct BrokenMachine {
 
 use Severity::{Error, Warning};
 
-const MACHINES: [BrokenMachine; 25] = [
+const MACHINES: [BrokenMachine; 26] = [
     BrokenMachine {
         why: "a board without a battery for its clock",
         breaks: |facts| facts.unix_s = 12,
@@ -347,6 +347,17 @@ const MACHINES: [BrokenMachine; 25] = [
         key: "listen.imaps",
         message: "not listening on [::1]:993 for imaps: this machine has no IPv6",
         remedy: "disable_ipv6=0",
+    },
+    BrokenMachine {
+        why: "a socket unit is enabled, and another address configured",
+        breaks: |facts| {
+            let (unit, by) = ("pigeon-imaps.socket".to_owned(), "[::]:993".to_owned());
+            bound(facts, Service::Imaps, Binding::Replaced { unit, by });
+        },
+        severity: Warning,
+        key: "listen.imaps",
+        message: "not listening on [::1]:993 for imaps: systemd listens on [::]:993 instead",
+        remedy: "systemctl edit pigeon-imaps.socket",
     },
     BrokenMachine {
         why: "IPv6 is off, and every address is meant",

@@ -81,8 +81,15 @@ pub enum ServerState {
 pub enum Binding {
     /// It is free.
     Free,
-    /// Our own server listens there.
+    /// Our own server listens there, or systemd for it.
     Ours,
+    /// Our own server listens elsewhere, on what systemd handed over.
+    Replaced {
+        /// The unit that bound it.
+        unit: String,
+        /// Where that is.
+        by: String,
+    },
     /// Another program does.
     Taken,
     /// This user may not.
@@ -250,6 +257,11 @@ fn listen(config: &Config, places: &Places, facts: &Facts) -> Vec<Problem> {
         let at = format!("{address} for {}", service.name());
         let problem = match binding {
             Binding::Free | Binding::Ours => continue,
+            Binding::Replaced { unit, by } => Problem::warning(
+                place,
+                format!("not listening on {at}: systemd listens on {by} instead"),
+                format!("correct ListenStream= (systemctl edit {unit}), or disable that unit"),
+            ),
             Binding::Taken => Problem::error(
                 place,
                 format!("another program listens on {at}"),

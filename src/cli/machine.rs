@@ -5,7 +5,7 @@ use super::file;
 use super::output::{Failure, say, say_json};
 use crate::config::{Config, Problem, Service, Severity, Style, TlsFiles, read_what_is_good, report};
 use crate::net::Listener;
-use crate::serve::{Asked, connect, is_without_ipv6};
+use crate::serve::{Asked, Served, connect, is_without_ipv6, socket_unit};
 use crate::tls::{TlsError, examine};
 use rustix::fs::{Access, FlockOperation, access, flock, statfs, statvfs};
 use serde::Serialize;
@@ -14,6 +14,7 @@ use std::io::{self, IsTerminal};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// File systems in memory (statfs(2)).
@@ -94,33 +95,48 @@ fn gather(config: &Config) -> Facts {
 }
 
 /// Who has the data directory open, and where it listens.
-fn server(data: &Path) -> (ServerState, Vec<(String, String)>) {
+fn server(data: &Path) -> (ServerState, Vec<Served>) {
     if let Ok(Some(client)) = connect(data) {
         let served = match Asked::Server(client).ask(crate::serve::Request::Status) {
             crate::serve::Answer::Status(status) => status.server.map(|server| server.services).unwrap_or_default(),
             _ => Vec::new(),
         };
-        return (ServerState::Running, served.into_iter().map(|one| (one.service, one.address)).collect());
+        return (ServerState::Running, served);
     }
     let is_locked = File::open(data.join("lock"))
         .is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockExclusive) == Err(rustix::io::Errno::WOULDBLOCK));
     (if is_locked { ServerState::Silent } else { ServerState::None }, Vec::new())
 }
 
-fn binding(service: Service, address: SocketAddr, ours: &[(String, String)]) -> Binding {
+fn binding(service: Service, address: SocketAddr, served: &[Served]) -> Binding {
+    let ours: Vec<&Served> = served.iter().filter(|one| one.service == service.name()).collect();
+    if ours.iter().any(|one| one.address == address.to_string()) {
+        return Binding::Ours;
+    }
+    if ours.iter().any(|one| one.passed) {
+        let places: Vec<&str> = ours.iter().map(|one| one.address.as_str()).collect();
+        return Binding::Replaced { unit: socket_unit(service), by: places.join(", ") };
+    }
     match Listener::bind(address) {
         Ok(_) => Binding::Free,
         Err(error) if is_without_ipv6(address, &error) => Binding::NoIpv6,
         Err(error) => match error.kind() {
-            io::ErrorKind::AddrInUse => {
-                let is_ours = |(name, at): &(String, String)| name == service.name() && *at == address.to_string();
-                if ours.iter().any(is_ours) { Binding::Ours } else { Binding::Taken }
+            io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied if is_active(&socket_unit(service)) => {
+                Binding::Ours
             }
+            io::ErrorKind::AddrInUse => Binding::Taken,
             io::ErrorKind::PermissionDenied => Binding::NotAllowed,
             io::ErrorKind::AddrNotAvailable => Binding::NoAddress,
             _ => Binding::Failed(error.to_string()),
         },
     }
+}
+
+/// Whether systemd has this unit running; without systemd nothing is.
+fn is_active(unit: &str) -> bool {
+    let mut asked = Command::new("systemctl");
+    asked.args(["is-active", "--quiet", unit]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    asked.status().is_ok_and(|status| status.success())
 }
 
 fn data(path: &Path) -> Data {

@@ -63,7 +63,8 @@ fn rows_of_wear(wear: &WearStatus, row: &mut impl FnMut(&str, String)) {
 fn rows_of_server(server: &Running, version: &str, row: &mut impl FnMut(&str, String)) {
     row("server", format!("pigeon {version}, process {}, up {}", server.pid, human_time(server.uptime_s)));
     for served in &server.services {
-        row(&served.service, served.address.clone());
+        let by = if served.passed { ", bound by systemd" } else { "" };
+        row(&served.service, format!("{}{by}", served.address));
     }
     let (year, month, day) = date(server.certificate_ends_s);
     row("certificate", format!("until {year:04}-{month:02}-{day:02}"));

@@ -33,7 +33,7 @@ impl Listener {
     }
 
     /// Takes over a socket that somebody else bound (socket activation).
-    pub fn inherited(listener: TcpListener) -> io::Result<Self> {
+    pub(super) fn taken_over(listener: TcpListener) -> io::Result<Self> {
         Ok(Self(Async::new(listener)?))
     }
 

@@ -1,6 +1,7 @@
 //! Streams and listeners. The only room that opens sockets: it hands a session its [`Wire`], with its upgrade to TLS.
 //! A connection that waits owns no buffer.
 
+mod inherited;
 mod input;
 mod listener;
 mod local;
@@ -9,6 +10,7 @@ mod pipe;
 mod stream;
 mod wire;
 
+pub use inherited::{Inherited, inherited};
 pub use listener::{Listener, Socket};
 pub use local::{FRAME_BYTES_MAX, LocalClient, LocalListener, LocalStream};
 pub use pipe::{PipeEnd, pipe};

@@ -1,11 +1,15 @@
-//! The listening sockets: bound as configured, each with a task that accepts; changed on reload without touching those
-//! that stay, nor any session.
+//! The listening sockets: bound as configured, or handed over by systemd, each with a task that accepts; changed on reload
+//! without touching those that stay, nor any session.
+//!
+//! A socket that was handed over takes the place of its service's configured addresses. `"off"` still counts: then nothing
+//! is accepted from it. It is kept all the same, because nobody hands it over a second time.
 
 use super::server::Server;
 use super::session;
+use super::status::Served;
 use super::world::StartError;
 use crate::config::{Config, Service};
-use crate::net::Listener;
+use crate::net::{Inherited, Listener, inherited};
 use smol::Task;
 use std::collections::BTreeMap;
 use std::io;
@@ -17,9 +21,10 @@ use std::time::Duration;
 const OUT_OF_FILES_PAUSE: Duration = Duration::from_millis(250);
 
 /// Every socket that listens.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Listeners {
     open: BTreeMap<(Service, SocketAddr), Task<()>>,
+    passed: Passed,
 }
 
 /// A socket that is bound and not accepted from yet.
@@ -27,16 +32,71 @@ pub(super) struct Listeners {
 pub(super) struct Bound {
     service: Service,
     address: SocketAddr,
-    listener: Listener,
+    listener: Arc<Listener>,
 }
 
-/// Binds everything that is configured, or answers with every address that could not be had.
-pub(super) fn bind_all(config: &Config) -> Result<Vec<Bound>, StartError> {
+/// The sockets that were handed over, whether or not anything is accepted from them.
+#[derive(Debug, Default)]
+pub(super) struct Passed(Vec<(Service, SocketAddr, Arc<Listener>)>);
+
+impl Passed {
+    /// Takes what was handed over; what is not for us is told and closed.
+    pub(super) fn take() -> Result<Self, StartError> {
+        let handed_over = inherited().map_err(|error| {
+            let message = format!("cannot take over the sockets that were handed over: {error}");
+            StartError::failed(message, "correct the socket units, or start pigeon without them")
+        })?;
+        let mut passed = Vec::new();
+        for Inherited { name, listener } in handed_over {
+            let service = Service::ALL.into_iter().find(|service| service.name() == name);
+            let taken = listener.and_then(|listener| Ok((listener.local()?, Arc::new(listener))));
+            match (service, taken) {
+                (Some(service), Ok((address, listener))) => passed.push((service, address, listener)),
+                (Some(_), Err(error)) => log::error!("closed a socket that was handed over name={name} error={error}"),
+                (None, _) => log::error!(
+                    "closed a socket that was handed over: its FileDescriptorName= is no key of [listen] name={name}"
+                ),
+            }
+        }
+        Ok(Self(passed))
+    }
+
+    fn of(&self, service: Service) -> impl Iterator<Item = &(Service, SocketAddr, Arc<Listener>)> {
+        self.0.iter().filter(move |(of, ..)| *of == service)
+    }
+
+    fn get(&self, service: Service, address: SocketAddr) -> Option<&Arc<Listener>> {
+        self.of(service).find(|(_, at, _)| *at == address).map(|(.., listener)| listener)
+    }
+
+    /// What listens where under this configuration.
+    fn wanted(&self, config: &Config) -> Vec<(Service, SocketAddr)> {
+        let mut wanted = Vec::new();
+        for service in Service::ALL {
+            let configured = config.listen.of(service);
+            let mut handed_over = self.of(service).map(|&(_, address, _)| (service, address)).peekable();
+            match handed_over.peek() {
+                Some(_) if configured.is_empty() => log::warn!(
+                    "systemd listens for a service that is off, and whoever connects there waits in vain; \
+                     `systemctl disable --now {}` ends that service={}",
+                    socket_unit(service),
+                    service.name()
+                ),
+                Some(_) => wanted.extend(handed_over),
+                None => wanted.extend(configured.iter().map(|&address| (service, address))),
+            }
+        }
+        wanted
+    }
+}
+
+/// Binds everything that is configured and was not handed over, or answers with every address that could not be had.
+pub(super) fn bind_all(config: &Config, passed: &Passed) -> Result<Vec<Bound>, StartError> {
     let mut bound = Vec::new();
     let mut wrong = Vec::new();
     let mut remedy = "";
-    for (service, address) in config.listen.all() {
-        match bind(service, address) {
+    for (service, address) in passed.wanted(config) {
+        match bind(service, address, passed) {
             Ok(one) => bound.extend(one),
             Err(error) => {
                 wrong.push(format!("cannot listen on {address} for {}: {error}", service.name()));
@@ -48,9 +108,12 @@ pub(super) fn bind_all(config: &Config) -> Result<Vec<Bound>, StartError> {
 }
 
 /// Nothing, with a warning, where this machine has no IPv6.
-fn bind(service: Service, address: SocketAddr) -> io::Result<Option<Bound>> {
+fn bind(service: Service, address: SocketAddr, passed: &Passed) -> io::Result<Option<Bound>> {
+    if let Some(listener) = passed.get(service, address) {
+        return Ok(Some(Bound { service, address, listener: listener.clone() }));
+    }
     match Listener::bind(address) {
-        Ok(listener) => Ok(Some(Bound { service, address, listener })),
+        Ok(listener) => Ok(Some(Bound { service, address, listener: Arc::new(listener) })),
         Err(error) if is_without_ipv6(address, &error) => {
             log::warn!("not listening: this machine has no IPv6 service={} address={address}", service.name());
             Ok(None)
@@ -65,6 +128,11 @@ pub fn is_without_ipv6(address: SocketAddr, error: &io::Error) -> bool {
     let no_family = code == Some(libc::EAFNOSUPPORT);
     let no_address = code == Some(libc::EADDRNOTAVAIL);
     address.is_ipv6() && (no_family || (no_address && address.ip().is_loopback()))
+}
+
+/// The systemd unit that binds a service's sockets, where it is enabled.
+pub fn socket_unit(service: Service) -> String {
+    format!("pigeon-{}.socket", service.name())
 }
 
 /// What helps against an error of binding.
@@ -84,6 +152,11 @@ pub fn remedy_for(error: &io::Error) -> &'static str {
 }
 
 impl Listeners {
+    /// Nothing is accepted from yet.
+    pub(super) fn new(passed: Passed) -> Self {
+        Self { open: BTreeMap::new(), passed }
+    }
+
     /// Accepts from all of `bound`.
     pub(super) fn start(&mut self, server: &Arc<Server>, bound: Vec<Bound>) {
         for one in bound {
@@ -94,7 +167,7 @@ impl Listeners {
 
     /// Ends the sockets that `config` no longer has and starts its new ones; answers with what went wrong.
     pub(super) async fn change(&mut self, server: &Arc<Server>, config: &Config) -> Vec<String> {
-        let wanted: Vec<_> = config.listen.all().collect();
+        let wanted = self.passed.wanted(config);
         let gone: Vec<_> = self.open.keys().filter(|open| !wanted.contains(open)).copied().collect();
         for key in gone {
             if let Some(task) = self.open.remove(&key) {
@@ -108,7 +181,7 @@ impl Listeners {
             if self.open.contains_key(&(service, address)) {
                 continue;
             }
-            match bind(service, address) {
+            match bind(service, address, &self.passed) {
                 Ok(bound) => {
                     self.start(server, bound.into_iter().collect());
                     log::info!("listening service={} address={address}", service.name());
@@ -124,6 +197,16 @@ impl Listeners {
         self.open.keys().copied().collect()
     }
 
+    /// The same, for the status.
+    pub(super) fn served(&self) -> Vec<Served> {
+        let served = |&(service, address): &(Service, SocketAddr)| Served {
+            service: service.name().to_owned(),
+            address: address.to_string(),
+            passed: self.passed.get(service, address).is_some(),
+        };
+        self.open.keys().map(served).collect()
+    }
+
     /// Ends all of them.
     pub(super) async fn close(&mut self) {
         for (_, task) in std::mem::take(&mut self.open) {
@@ -132,7 +215,7 @@ impl Listeners {
     }
 }
 
-async fn accept(server: Arc<Server>, service: Service, listener: Listener) {
+async fn accept(server: Arc<Server>, service: Service, listener: Arc<Listener>) {
     loop {
         match listener.accept().await {
             Ok(socket) => {

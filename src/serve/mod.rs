@@ -18,7 +18,7 @@ mod wear;
 mod world;
 
 pub use control::{Asked, ask, connect, socket_path};
-pub use listeners::{is_without_ipv6, remedy_for};
+pub use listeners::{is_without_ipv6, remedy_for, socket_unit};
 pub use logger::start as start_log;
 pub use malloc::tune as tune_allocator;
 pub use manage::{Alias, Answer, Checked, Password, Request, User, perform};
@@ -32,7 +32,7 @@ use crate::config::{Config, Service};
 use crate::net::LocalListener;
 use crate::tls::{Source, Tls};
 use async_signal::{Signal, Signals};
-use listeners::Listeners;
+use listeners::{Bound, Listeners, Passed};
 use sd_notify::NotifyState;
 use server::Server;
 use smol::Executor;
@@ -88,9 +88,10 @@ pub fn run(
         log::warn!("root serves data of another user, who will not be able to open what is written now owner={owner}");
     }
     // First the sockets, then the store: whoever cannot listen should not have replayed a log for it.
-    let bound = listeners::bind_all(&setup.config)?;
+    let passed = Passed::take()?;
+    let bound = listeners::bind_all(&setup.config, &passed)?;
     let world = World::open(&setup.config)?;
-    let served = before(&world).and_then(|()| serve(setup, world.clone(), bound, ready));
+    let served = before(&world).and_then(|()| serve(setup, world.clone(), (Listeners::new(passed), bound), ready));
     close(world);
     served
 }
@@ -98,7 +99,7 @@ pub fn run(
 fn serve(
     setup: Setup,
     world: World,
-    bound: Vec<listeners::Bound>,
+    (mut listeners, bound): (Listeners, Vec<Bound>),
     ready: impl FnOnce(&Ready),
 ) -> Result<(), StartError> {
     let tls = Tls::open(tls_source(&setup.config), Clock::system().unix_s())
@@ -114,9 +115,8 @@ fn serve(
     let executor = Arc::new(Executor::new());
     let server = Server::new(executor.clone(), world, tls, setup.config);
     let served = async {
-        let mut listeners = Listeners::default();
         listeners.start(&server, bound);
-        server.set_listening(listeners.addresses());
+        server.set_listening(listeners.served());
         let control = executor.spawn(control::serve(server.clone(), control));
         let keeping = executor.spawn(house::keep(server.clone()));
         let giving_back = executor.spawn(malloc::give_back_after_many(server.clone()));

@@ -29,7 +29,7 @@ pub(super) async fn reload(server: &Arc<Server>, listeners: &mut Listeners, file
     for wrong in listeners.change(server, &new).await {
         log::error!("{wrong}");
     }
-    server.set_listening(listeners.addresses());
+    server.set_listening(listeners.served());
     server.world.store.keep_free(new.store.reserve_bytes);
     server.set_config(new);
     log::info!("configuration loaded");

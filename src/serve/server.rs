@@ -5,12 +5,11 @@ use super::status::{Connections, Memory, Running, Served, StoreWork};
 use super::world::World;
 use super::{process, tls_source};
 use crate::base::Stop;
-use crate::config::{Config, Service};
+use crate::config::Config;
 use crate::net::WireOptions;
 use crate::store::Refusal;
 use crate::tls::Tls;
 use smol::Executor;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -26,7 +25,7 @@ pub(super) struct Server {
     pub(super) ceilings: Arc<Ceilings>,
     /// What is in force; replaced by a reload.
     config: RwLock<Arc<Config>>,
-    listening: Mutex<Vec<(Service, SocketAddr)>>,
+    listening: Mutex<Vec<Served>>,
     is_renewing: AtomicBool,
     started: Duration,
 }
@@ -54,7 +53,7 @@ impl Server {
     }
 
     /// What listens where, for the status.
-    pub(super) fn set_listening(&self, listening: Vec<(Service, SocketAddr)>) {
+    pub(super) fn set_listening(&self, listening: Vec<Served>) {
         *self.listening.lock().unwrap_or_else(PoisonError::into_inner) = listening;
     }
 
@@ -93,14 +92,10 @@ impl Server {
         let counts = self.ceilings.counts();
         let usage = process::usage();
         let listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let served = |(service, address): (Service, SocketAddr)| Served {
-            service: service.name().to_owned(),
-            address: address.to_string(),
-        };
         Ok(Running {
             pid: std::process::id(),
             uptime_s: self.world.clock.monotonic().saturating_sub(self.started).as_secs(),
-            services: listening.into_iter().map(served).collect(),
+            services: listening,
             connections: Connections {
                 open: counts.open,
                 open_max: counts.open_max,

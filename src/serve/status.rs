@@ -49,6 +49,9 @@ pub struct Served {
     pub service: String,
     /// Where it listens.
     pub address: String,
+    /// Whether systemd bound it, and not the server.
+    #[serde(default)]
+    pub passed: bool,
 }
 
 /// Connections of a server.

@@ -4,6 +4,7 @@
 
 mod backup;
 mod certificate;
+mod passed;
 mod process;
 mod serve;
 mod transfer;

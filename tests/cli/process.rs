@@ -77,6 +77,11 @@ impl Home {
 }
 
 impl Server {
+    /// One that was started elsewhere.
+    pub(super) fn of(child: Child) -> Self {
+        Self(child)
+    }
+
     pub(super) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.0);
         rustix::process::kill_process(pid, signal).expect("the signal is sent");
@@ -116,6 +121,14 @@ impl Talk {
         let mut line = String::new();
         self.0.read_line(&mut line).expect("a line");
         line
+    }
+
+    /// Whether anything comes within this time.
+    pub(super) fn has_line_within(&mut self, limit: Duration) -> bool {
+        self.0.get_ref().set_read_timeout(Some(limit)).expect("a time limit");
+        let has_line = self.0.fill_buf().is_ok();
+        self.0.get_ref().set_read_timeout(Some(PATIENCE)).expect("a time limit");
+        has_line
     }
 
     pub(super) fn say(&mut self, line: &str) {
