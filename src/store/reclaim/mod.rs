@@ -337,11 +337,13 @@ impl<'a> Pace<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::base::{Budget, Clock, Workers};
     use crate::store::keys::{T, key_u64};
     use crate::store::rows::value;
     use crate::store::sim::SimDisk;
     use crate::store::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn wrong_counters_choose_a_segment_but_do_not_delete_it() {
@@ -380,6 +382,101 @@ mod tests {
             assert_eq!(store.keep_house().await, Ok(Kept::Nothing));
             let mut reader = store.read(BlobId(1)).await.unwrap();
             assert_eq!(reader.at(150_000).await.unwrap()[..10], octets[150_000..150_010]);
+        });
+    }
+
+    /// Live octets by segment as the bodies' rows have it, without segments that hold none.
+    fn live(store: &Store) -> BTreeMap<u64, u64> {
+        let mut live = BTreeMap::new();
+        let count = |rx: &mut index::Rx| {
+            extents_from(rx, Cursor::default(), false, &mut |_, extent| {
+                *live.entry(extent.segment).or_default() += extent.stored_bytes;
+                true
+            })
+        };
+        assert_eq!(store.shared.index.read(count).unwrap(), None);
+        live
+    }
+
+    /// Counters agree with rows, and what was ever put into a segment is alive or dead.
+    fn check_counters(store: &Store, put: &BTreeMap<u64, u64>, when: &str) {
+        let counted = store.shared.index.read(|rx| rows::segments(rx)).unwrap();
+        let alive = counted.iter().filter(|(_, (live, _))| *live > 0).map(|(number, (live, _))| (*number, *live));
+        assert_eq!(alive.collect::<BTreeMap<_, _>>(), live(store), "{when}: alive");
+        let both: BTreeMap<u64, u64> =
+            counted.into_iter().map(|(number, (live, dead))| (number, live + dead)).collect();
+        assert_eq!(&both, put, "{when}: alive and dead");
+    }
+
+    /// A pass finds and copies parts of bodies in one moment and says where they are in a later one; meanwhile messages come,
+    /// are copied and go, and a part may have been said to be elsewhere already.
+    #[test]
+    fn counters_stay_true_whatever_goes_between_a_copy_and_its_event() {
+        let (clock, _) = Clock::simulated(1_700_000_000);
+        let options = Options { segment_bytes: 256 * 1024, ..Options::default() };
+        let disk = Arc::new(SimDisk::new());
+        let (inbox, archive) = (MailboxId(1), MailboxId(2));
+        smol::block_on(async {
+            let store = Store::open_on(disk, options, clock, Workers::none(), Budget::new(32 << 20)).unwrap();
+            let folders = [("INBOX", None), ("Archive", None)];
+            store.account_add("alice@example.org", Vec::new(), &folders).await.unwrap();
+            let mut dice = 7u64;
+            let mut roll = move |sides: u64| {
+                dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (dice >> 33) % sides
+            };
+            let mut put = BTreeMap::new();
+            let mut waiting: Vec<super::Copied> = Vec::new();
+            // Relocated while its message was there, gone, or already elsewhere.
+            let mut kinds = [0; 3];
+            for round in 0..300 {
+                let when = format!("round {round}");
+                match roll(7) {
+                    0 | 1 => {
+                        let bytes = if roll(3) == 0 { 150_000 } else { 2_000 };
+                        let octets: Vec<u8> = std::iter::repeat_with(|| roll(256) as u8).take(bytes).collect();
+                        let mut body = store.body();
+                        body.write(&octets).await.unwrap();
+                        let body = body.finish().await.unwrap();
+                        let internal_date = Date { unix_s: 0, zone_minutes: 0 };
+                        let message = NewMessage { body, summary: Vec::new(), internal_date };
+                        let target = Target { mailbox: inbox, flags: FlagNames::default() };
+                        let before = live(&store);
+                        store.deliver(message, vec![target]).await.unwrap();
+                        for (segment, bytes) in live(&store) {
+                            *put.entry(segment).or_default() += bytes - before.get(&segment).copied().unwrap_or(0);
+                        }
+                    }
+                    2 | 3 => {
+                        let mailbox = if roll(2) == 0 { inbox } else { archive };
+                        let uids = store.uids(mailbox).await.unwrap().0;
+                        let one = uids.iter().nth(roll(uids.len().max(1)) as usize);
+                        match one.map(UidSet::one) {
+                            Some(one) if roll(3) == 0 => drop(store.copy(mailbox, one, archive).await.unwrap()),
+                            Some(one) => drop(store.expunge(mailbox, one, false).await.unwrap()),
+                            None => {}
+                        }
+                    }
+                    4 => {
+                        let all: BTreeSet<u64> = live(&store).into_keys().collect();
+                        let some = all.into_iter().filter(|_| roll(3) == 0).collect();
+                        let (found, _) = store.shared.index.read(|rx| find(rx, &some, Cursor::default())).unwrap();
+                        waiting.push(copy(&store.shared, &found).unwrap());
+                    }
+                    _ => {
+                        let Some(copied) = (!waiting.is_empty()).then(|| waiting.remove(0)) else { continue };
+                        for moved in &copied.moves {
+                            *put.entry(moved.to.segment).or_default() += moved.to.stored_bytes;
+                            let blob = store.shared.index.read(|rx| rows::blob(rx, moved.blob)).unwrap();
+                            let kind = blob.map_or(1, |(_, parts)| if parts.contains(&moved.from) { 0 } else { 2 });
+                            kinds[kind] += 1;
+                        }
+                        relocate(&store.shared, copied).await.unwrap();
+                    }
+                }
+                check_counters(&store, &put, &when);
+            }
+            assert!(kinds.iter().all(|kind| *kind > 10), "{kinds:?}");
         });
     }
 }
