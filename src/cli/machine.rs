@@ -5,7 +5,7 @@ use super::file;
 use super::output::{Failure, say, say_json};
 use crate::config::{Config, Problem, Service, Severity, Style, TlsFiles, read_what_is_good, report};
 use crate::net::Listener;
-use crate::serve::{Asked, Served, connect, is_without_ipv6, socket_unit};
+use crate::serve::{Asked, Served, connect, control_group_memory, is_without_ipv6, socket_unit};
 use crate::tls::{TlsError, examine};
 use rustix::fs::{Access, FlockOperation, access, flock, statfs, statvfs};
 use serde::Serialize;
@@ -172,15 +172,6 @@ fn memory() -> u64 {
         line.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
     });
     machine.unwrap_or(u64::MAX).min(control_group_memory().unwrap_or(u64::MAX))
-}
-
-/// The lowest memory.max from our control group up (cgroups(7), version 2).
-fn control_group_memory() -> Option<u64> {
-    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let group = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let folder = PathBuf::from(format!("/sys/fs/cgroup{group}"));
-    let limit = |folder: &Path| fs::read_to_string(folder.join("memory.max")).ok()?.trim().parse::<u64>().ok();
-    folder.ancestors().take_while(|folder| folder.starts_with("/sys/fs/cgroup")).filter_map(limit).min()
 }
 
 fn certificate(files: &TlsFiles, hostname: &str) -> CertificateFacts {

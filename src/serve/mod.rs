@@ -14,6 +14,7 @@ mod server;
 mod session;
 mod status;
 pub mod transfer;
+mod watchdog;
 mod wear;
 mod world;
 
@@ -22,7 +23,7 @@ pub use listeners::{is_without_ipv6, remedy_for, socket_unit};
 pub use logger::start as start_log;
 pub use malloc::tune as tune_allocator;
 pub use manage::{Alias, Answer, Checked, Password, Request, User, perform};
-pub use process::{become_owner, raise_file_limit};
+pub use process::{become_owner, control_group_memory, raise_file_limit};
 pub use status::{Connections, Holds, Memory, Running, Served, Status, StoreWork};
 pub use wear::WearStatus;
 pub use world::{StartError, World, create_folder};
@@ -84,6 +85,12 @@ pub fn run(
     if files < u64::from(setup.config.limits.connections).saturating_add(64) {
         log::warn!("fewer files than connections may be open files={files}");
     }
+    let memory_bytes = setup.config.limits.memory_bytes;
+    if let Some(wall) = control_group_memory().filter(|wall| *wall < memory_bytes.saturating_add(memory_bytes / 2)) {
+        log::warn!(
+            "the control group (MemoryMax= of the unit) leaves little room above [limits] memory bytes={wall}, of that memory={memory_bytes}"
+        );
+    }
     if let Some((owner, _)) = process::owner_beside_root(&setup.config.data) {
         log::warn!("root serves data of another user, who will not be able to open what is written now owner={owner}");
     }
@@ -121,7 +128,8 @@ fn serve(
         let keeping = executor.spawn(house::keep(server.clone()));
         let giving_back = executor.spawn(malloc::give_back_after_many(server.clone()));
         ready(&Ready { services: listeners.addresses() });
-        tell_systemd(&NotifyState::Ready);
+        tell_systemd(&[NotifyState::Ready, NotifyState::Status(&server.in_a_line())]);
+        let watched = executor.spawn(watchdog::keep(server.clone()));
 
         // A task of its own waits for signals: this future is polled whenever the thread wakes, for whatever reason, and each
         // look at the signals is a system call.
@@ -130,11 +138,12 @@ fn serve(
         until_told_to_stop(&server, &mut listeners, told, setup.file).await;
         waiting.cancel().await;
 
-        tell_systemd(&NotifyState::Stopping);
+        tell_systemd(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
         log::info!("stopping");
         control.cancel().await;
         giving_back.cancel().await;
         keeping.cancel().await;
+        watched.cancel().await;
         listeners.close().await;
         server.stop.give();
         if server.world.clock.timeout(SESSIONS_LIMIT, server.ceilings.empty()).await.is_err() {
@@ -161,7 +170,14 @@ async fn until_told_to_stop(
 ) {
     while let Ok(signal) = signals.recv().await {
         match signal {
-            Ok(Signal::Hup) => Box::pin(reload::reload(server, listeners, file.as_deref())).await,
+            Ok(Signal::Hup) => {
+                // Since systemd 253 (Type=notify-reload) the time must be told, too.
+                let mut told = vec![NotifyState::Reloading];
+                told.extend(NotifyState::monotonic_usec_now());
+                tell_systemd(&told);
+                Box::pin(reload::reload(server, listeners, file.as_deref())).await;
+                tell_systemd(&[NotifyState::Ready, NotifyState::Status(&server.in_a_line())]);
+            }
             Ok(_) => return,
             Err(error) => log::error!("cannot wait for signals: {error}"),
         }
@@ -185,8 +201,8 @@ fn close(world: World) {
 }
 
 /// systemd may not be there at all.
-fn tell_systemd(state: &NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(std::slice::from_ref(state)) {
+fn tell_systemd(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
         log::warn!("cannot tell systemd: {error}");
     }
 }

@@ -3,7 +3,7 @@
 use rustix::process::{Gid, Resource, Rlimit, Uid, geteuid, getrlimit, setrlimit};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 /// What the process takes.
@@ -41,6 +41,15 @@ pub(super) fn owner_beside_root(data: &Path) -> Option<(Uid, Gid)> {
     let facts = fs::metadata(data).ok()?;
     let is_other = geteuid().is_root() && facts.uid() != 0;
     is_other.then(|| (Uid::from_raw(facts.uid()), Gid::from_raw(facts.gid())))
+}
+
+/// The lowest memory.max from our control group up (cgroups(7), version 2).
+pub fn control_group_memory() -> Option<u64> {
+    let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let folder = PathBuf::from(format!("/sys/fs/cgroup{group}"));
+    let limit = |folder: &Path| fs::read_to_string(folder.join("memory.max")).ok()?.trim().parse::<u64>().ok();
+    folder.ancestors().take_while(|folder| folder.starts_with("/sys/fs/cgroup")).filter_map(limit).min()
 }
 
 /// What the process takes now; zeros where /proc does not tell.

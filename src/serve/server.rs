@@ -57,6 +57,19 @@ impl Server {
         *self.listening.lock().unwrap_or_else(PoisonError::into_inner) = listening;
     }
 
+    /// What is served, in a line, for `systemctl status`.
+    pub(super) fn in_a_line(&self) -> String {
+        let listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names: Vec<&str> = listening.iter().map(|one| one.service.as_str()).collect();
+        names.dedup();
+        let hostname = &self.config().hostname;
+        if names.is_empty() {
+            format!("{hostname}: every service is off")
+        } else {
+            format!("{hostname} serves {}", names.join(", "))
+        }
+    }
+
     /// Renews a certificate of our own that is near its end. Looked at with every connection, because a timer would wake
     /// an idle board; whoever connects meanwhile gets the old one, which is valid for weeks yet.
     pub(super) fn renew_certificate_if_due(self: &Arc<Self>) {

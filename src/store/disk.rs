@@ -1,6 +1,7 @@
 //! The seam between the store and the disk: files, names, syncs, and nothing else. One real implementation here, one
 //! simulated in [`super::sim`]. Everything the store reads or writes goes through it, redb's pages included.
 
+use super::pulse::Pulse;
 use super::sabotage::{self, Sabotage};
 use std::fmt::Debug;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -233,6 +234,8 @@ pub(crate) struct Meter {
     pub(crate) reads: AtomicU64,
     /// Syncs of files and folders.
     pub(crate) syncs: AtomicU64,
+    /// Whether the writer lives.
+    pub(crate) pulse: Pulse,
 }
 
 /// A disk that counts.
@@ -259,26 +262,26 @@ impl Disk for Metered {
         self.disk.lock()
     }
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(self.wrap(self.disk.open(name)?))
+        Ok(self.wrap(self.meter.pulse.during(|| self.disk.open(name))?))
     }
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(self.wrap(self.disk.create(name)?))
+        Ok(self.wrap(self.meter.pulse.during(|| self.disk.create(name))?))
     }
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.disk.rename(from, to)
+        self.meter.pulse.during(|| self.disk.rename(from, to))
     }
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.disk.remove(name)
+        self.meter.pulse.during(|| self.disk.remove(name))
     }
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {
-        self.disk.list(folder)
+        self.meter.pulse.during(|| self.disk.list(folder))
     }
     fn sync_folder(&self, folder: &str) -> io::Result<()> {
         self.meter.syncs.fetch_add(1, Ordering::Relaxed);
-        self.disk.sync_folder(folder)
+        self.meter.pulse.during(|| self.disk.sync_folder(folder))
     }
     fn free_bytes(&self) -> io::Result<u64> {
-        self.disk.free_bytes()
+        self.meter.pulse.during(|| self.disk.free_bytes())
     }
     fn chance(&self) -> u32 {
         self.disk.chance()
@@ -289,21 +292,21 @@ impl DiskFile for MeteredFile {
     fn read_at(&self, offset: u64, to: &mut [u8]) -> io::Result<()> {
         self.meter.reads.fetch_add(1, Ordering::Relaxed);
         self.meter.read_bytes.fetch_add(to.len() as u64, Ordering::Relaxed);
-        self.file.read_at(offset, to)
+        self.meter.pulse.during(|| self.file.read_at(offset, to))
     }
     fn write_at(&self, offset: u64, from: &[u8]) -> io::Result<()> {
         self.meter.written_bytes.fetch_add(from.len() as u64, Ordering::Relaxed);
-        self.file.write_at(offset, from)
+        self.meter.pulse.during(|| self.file.write_at(offset, from))
     }
     fn len(&self) -> io::Result<u64> {
-        self.file.len()
+        self.meter.pulse.during(|| self.file.len())
     }
     fn truncate(&self, len: u64) -> io::Result<()> {
-        self.file.truncate(len)
+        self.meter.pulse.during(|| self.file.truncate(len))
     }
     fn sync(&self) -> io::Result<()> {
         self.meter.syncs.fetch_add(1, Ordering::Relaxed);
-        self.file.sync()
+        self.meter.pulse.during(|| self.file.sync())
     }
     fn forget_cached(&self) {
         self.file.forget_cached();

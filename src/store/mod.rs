@@ -24,6 +24,7 @@ mod keys;
 mod lease;
 mod log;
 mod names;
+mod pulse;
 mod query;
 mod queue;
 mod reader;
@@ -49,6 +50,7 @@ pub use body::{Body, BodyWriter};
 pub use disk::{Disk, DiskFile, Lock, RealDisk};
 pub use keeper::Kept;
 pub use names::{NameQuery, NameStep, NamedMailbox};
+pub use pulse::{Found, Look};
 pub use reader::BodyReader;
 pub use reclaim::Reclaimed;
 pub use snapshot::Snapshot;
@@ -501,6 +503,15 @@ impl Store {
             }
         }
         Ok(found)
+    }
+
+    /// Looks whether the writer is alive, compared with the look before.
+    pub fn look_at_writer(&self, last: &mut Look) -> Found {
+        let writer = self.open.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if writer.as_ref().is_some_and(std::thread::JoinHandle::is_finished) {
+            return Found::Stuck;
+        }
+        self.shared.meter.pulse.look(!self.shared.queue.is_at_rest(), last)
     }
 
     /// Figures about the store.

@@ -105,6 +105,8 @@ struct State {
     leave: Vec<Sender<Left>>,
     /// Whoever waits for the index to be opened again.
     reopened: Vec<Sender<()>>,
+    /// The writer waits for work.
+    is_waited_in: bool,
     /// The writer works only when it is given a turn: a test decides who goes first.
     takes_turns: bool,
     has_turn: bool,
@@ -200,6 +202,13 @@ impl Queue {
         wait
     }
 
+    /// Whether the writer waits for work and there is none.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let state = self.lock();
+        let has_work = state.reopen || !state.leave.is_empty() || !state.checkpoint.is_empty();
+        state.closed || (state.is_waited_in && !has_work && state.waiting.is_empty())
+    }
+
     /// Whether requests wait.
     pub(crate) fn is_busy(&self) -> bool {
         !self.lock().waiting.is_empty()
@@ -286,7 +295,9 @@ impl Queue {
             if chores {
                 return Work::Chores;
             }
+            state.is_waited_in = true;
             state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.is_waited_in = false;
         }
         // What came while the batch before was written has waited already.
         let until = state.waiting.front().map_or_else(Instant::now, |first| first.came + gather);

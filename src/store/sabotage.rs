@@ -21,6 +21,8 @@ pub enum Sabotage {
     TrustTheLastBatch,
     /// A new segment's folder is not synced.
     FolderWithoutSync,
+    /// The writer takes work and never does it.
+    WriterStuck,
 }
 
 #[cfg(debug_assertions)]

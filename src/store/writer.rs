@@ -21,6 +21,7 @@ use super::index::{IndexError, Read, Tx};
 use super::keys::{T, key_u32, uid_of_key};
 use super::lease::Pins;
 use super::log::Log;
+use super::pulse::Pulse;
 use super::queue::{Answer, Batch, Left, Request, Senders, Work};
 use super::rebuild;
 use super::recover;
@@ -88,11 +89,16 @@ impl Writer {
     }
 
     fn run(mut self) {
+        Pulse::of_this_thread();
         loop {
             let shared = self.shared.clone();
             let chores = self.is_checkpoint_due() || shared.doomed.load(Ordering::Acquire);
             let on_the_way = |come: usize| in_flight(&shared.in_flight) || come < self.senders.expected(Instant::now());
             let work = shared.queue.take(self.gather, &on_the_way, chores);
+            shared.meter.pulse.beat();
+            while sabotage::is(Sabotage::WriterStuck) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
             // Without this thread everybody would wait for ever.
             match catch_unwind(AssertUnwindSafe(|| self.work(work))) {
                 Ok(true) => {}
