@@ -1,5 +1,7 @@
 //! The systemd unit: it names what the program names, and systemd understands it.
 
+#![allow(clippy::expect_used, reason = "a test that cannot go on says so")]
+
 use pigeon::config::{Config, DATA, SYSTEM_FILE, Service};
 use pigeon::serve::socket_unit;
 use std::path::{Path, PathBuf};

@@ -23,9 +23,14 @@ mod verify;
 
 use crate::serve;
 use args::{Args, Verb};
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use output::Failure;
 use std::process::ExitCode;
+
+/// The shape of the command line, for what is written out of it: man pages and completions.
+pub fn command() -> clap::Command {
+    Args::command()
+}
 
 /// Reads the arguments, does what they say.
 pub fn main() -> ExitCode {
