@@ -4,13 +4,13 @@ use super::bar::Bar;
 use super::file;
 use super::output::{Failure, complain, failed, say};
 use crate::config::{Config, human_bytes};
-use crate::serve::{Answer, Request, World, ask, connect, create_folder};
+use crate::serve::{Answer, RESTORED, RESTORING, Request, World, ask, beside, connect, create_folder};
 use crate::store::backup::{self, BackupError, Manifest};
 use crate::store::{Disk, Lock, RealDisk};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What keeps the files of a store as they are while they are copied.
 enum Held {
@@ -51,7 +51,7 @@ pub(super) fn back_up(config: Option<&Path>, target: &Path) -> Result<(), Failur
 pub(super) fn check(config: Option<&Path>, target: &Path) -> Result<(), Failure> {
     let config = file::load(&file::of_verb(config))?.config;
     let (from, manifest) = newest(target)?;
-    let place = beside(&config.data, "checking");
+    let place = beside(&config.data, ".checking");
     remove_ours(&place)?;
     create_folder(&place)?;
     must_fit(&place, manifest.bytes().saturating_add(config.store.reserve_bytes))
@@ -119,11 +119,16 @@ pub(super) fn restore(config: Option<&Path>, source: &Path, to: Option<&Path>) -
             data.display()
         )));
     }
+    let failed = |error: io::Error| Failure::Failed(format!("{}: {error}", data.display()));
+    if data.join(RESTORED).is_dir() {
+        move_up(data).map_err(failed)?;
+        return say(&format!("{}: restored; what was cut short is done now\n", data.display()));
+    }
     let owner = refuse_used(data)?;
     let (from, manifest) = newest(source)?;
     // What a file system is mounted on cannot be replaced: it is filled from within.
     let is_mounted = is_mount_point(data);
-    let place = if is_mounted { data.join(RESTORING) } else { beside(data, "restoring") };
+    let place = if is_mounted { data.join(RESTORING) } else { beside(data, RESTORING) };
     remove_ours(&place)?;
     create_folder(&place)?;
     must_fit(&place, manifest.bytes()).inspect_err(|_| drop(remove_ours(&place)))?;
@@ -136,12 +141,15 @@ pub(super) fn restore(config: Option<&Path>, source: &Path, to: Option<&Path>) -
     let stats = smol::future::block_on(world.store.stats());
     world.close();
     drop(world);
-    let failed = |error: io::Error| Failure::Failed(format!("{}: {error}", data.display()));
     if let Some((user, group)) = owner {
         give(&place, user, group).map_err(failed)?;
     }
     match is_mounted {
-        true => move_up(&place, data).map_err(failed)?,
+        true => {
+            // From here on it is whole, wherever a cut leaves it.
+            fs::rename(&place, data.join(RESTORED)).and_then(|()| sync(data)).map_err(failed)?;
+            move_up(data).map_err(failed)?;
+        }
         false => fs::rename(&place, data).map_err(failed)?,
     }
     sync_parent(data).map_err(failed)?;
@@ -231,8 +239,6 @@ fn told(error: &BackupError, folder: &Path) -> Failure {
     Failure::Failed(format!("{}: {error}{remedy}", folder.display()))
 }
 
-/// What is restored lies here while it is not whole, in a data directory that is a file system of its own.
-const RESTORING: &str = ".restoring";
 /// What a new file system has in it.
 const LOST_AND_FOUND: &str = "lost+found";
 
@@ -255,23 +261,24 @@ fn is_mount_point(folder: &Path) -> bool {
     matches!((device(folder), device(&folder.join(".."))), (Ok(one), Ok(other)) if one != other)
 }
 
-/// Moves what is in a folder one up; the lock last, so that nobody opens a part of it.
-fn move_up(place: &Path, data: &Path) -> io::Result<()> {
+/// Moves what is restored, or the rest of it, into the data directory around it; the lock last, so that nobody opens a part.
+fn move_up(data: &Path) -> io::Result<()> {
+    let place = data.join(RESTORED);
     let mut names: Vec<_> =
-        fs::read_dir(place)?.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<_, _>>()?;
+        fs::read_dir(&place)?.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<_, _>>()?;
     names.sort_by_key(|name| name == "lock");
     for name in names {
+        if name == "lock" {
+            sync(data)?;
+        }
         fs::rename(place.join(&name), data.join(&name))?;
     }
     fs::remove_dir(place)?;
-    fs::File::open(data)?.sync_all()
+    sync(data)
 }
 
-/// A folder of ours beside the data.
-fn beside(data: &Path, what: &str) -> PathBuf {
-    let mut name = data.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{what}"));
-    data.with_file_name(name)
+fn sync(folder: &Path) -> io::Result<()> {
+    fs::File::open(folder)?.sync_all()
 }
 
 /// Removes what an attempt that broke off left.
@@ -327,6 +334,5 @@ fn give(folder: &Path, user: u32, group: u32) -> io::Result<()> {
 }
 
 fn sync_parent(data: &Path) -> io::Result<()> {
-    let parent = file::folder(data);
-    fs::File::open(parent)?.sync_all()
+    sync(&file::folder(data))
 }

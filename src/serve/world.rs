@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::store::{OpenError, Options, Store};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fmt, io};
 
@@ -77,6 +77,7 @@ impl World {
     }
 
     fn open_as(config: &Config, salvage: bool) -> Result<Self, StartError> {
+        refuse_half_restored(&config.data)?;
         create_folder(&config.data)?;
         let clock = Clock::system();
         let budget = Budget::new(usize::try_from(config.budget_bytes()).unwrap_or(usize::MAX));
@@ -114,6 +115,30 @@ impl World {
         if let Err(error) = self.wear.save(&self.store, self.clock.unix_s(), self.clock.monotonic()) {
             log::warn!("cannot write down how much was written: {error}");
         }
+    }
+}
+
+/// What is restored lies here until it is whole, in a data directory that is a file system of its own,
+pub const RESTORING: &str = ".restoring";
+/// and here once it is, until all of it has been moved up, the lock last.
+pub const RESTORED: &str = ".restored";
+
+/// A folder of ours beside the data.
+pub fn beside(data: &Path, suffix: &str) -> PathBuf {
+    let mut name = data.file_name().unwrap_or_default().to_owned();
+    name.push(suffix);
+    data.with_file_name(name)
+}
+
+/// Refuses to make an empty store, or one of a part, where a restore is under way or was cut short.
+fn refuse_half_restored(data: &Path) -> Result<(), StartError> {
+    let places = [data.join(RESTORED), data.join(RESTORING), beside(data, RESTORING)];
+    match places.iter().find(|place| place.exists()).filter(|_| !data.join("lock").exists()) {
+        Some(place) => Err(StartError::failed(
+            format!("a restore into {} is under way or was cut short", data.display()),
+            format!("run `pigeon restore` again, or remove {} for a new store", place.display()),
+        )),
+        None => Ok(()),
     }
 }
 

@@ -123,6 +123,48 @@ fn a_backup_made_while_serving_comes_back_with_every_message_uid_flag_and_accoun
 }
 
 #[test]
+fn a_restore_that_is_cut_short_is_served_by_nobody_and_can_be_run_again() {
+    let home = Home::new("");
+    let stick = home.path().join("stick");
+    let folder = stick.to_string_lossy().into_owned();
+    home.verb(&["user", "add", "alice@example.org", "--password-stdin"], "wonderland-7\n");
+    let made = home.verb(&["backup", &folder], "");
+    assert_eq!(made.status.code(), Some(0), "{}", both(&made));
+    let whole = home.path().join("whole");
+    fs::rename(home.data(), &whole).expect("the data are put aside");
+    let is_refused = |why: &str| {
+        let refused = home.verb(&["domain", "add", "example.net"], "");
+        assert_eq!(refused.status.code(), Some(1), "{why}: {}", both(&refused));
+        assert!(both(&refused).contains("`pigeon restore` again"), "{why}: {}", both(&refused));
+    };
+    let is_restored = |why: &str| {
+        let restored = home.verb(&["restore", &folder], "");
+        assert_eq!(restored.status.code(), Some(0), "{why}: {}", both(&restored));
+        let listed = home.verb(&["user", "list"], "");
+        assert!(both(&listed).contains("alice@example.org"), "{why}: {}", both(&listed));
+        assert!(!home.data().join(".restored").exists() && !home.path().join("data.restoring").exists(), "{why}");
+    };
+    // Beside the data: a part of the files.
+    fs::create_dir_all(home.path().join("data.restoring/log")).expect("a folder");
+    fs::write(home.path().join("data.restoring/index.redb"), "a part").expect("a file");
+    is_refused("beside");
+    assert!(!home.data().join("index.redb").exists(), "an empty store was made");
+    is_restored("beside");
+    // In a data directory that is a file system of its own: whole, and moved up but for the log and the lock.
+    let restored = home.path().join("restored");
+    fs::rename(home.data(), &restored).expect("the data are put aside");
+    fs::create_dir_all(home.data().join(".restored")).expect("a folder");
+    for entry in fs::read_dir(&restored).expect("a folder") {
+        let name = entry.expect("an entry").file_name();
+        let is_moved = name != "log" && name != "lock";
+        let to = if is_moved { home.data() } else { home.data().join(".restored") };
+        fs::rename(restored.join(&name), to.join(&name)).expect("it is moved");
+    }
+    is_refused("moved up in part");
+    is_restored("moved up in part");
+}
+
+#[test]
 fn a_store_at_rest_is_backed_up_too_and_a_broken_backup_is_said() {
     let home = Home::new("");
     let stick = home.path().join("stick");

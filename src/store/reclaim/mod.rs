@@ -400,7 +400,7 @@ mod tests {
 
     /// Counters agree with rows, and what was ever put into a segment is alive or dead.
     fn check_counters(store: &Store, put: &BTreeMap<u64, u64>, when: &str) {
-        let counted = store.shared.index.read(|rx| rows::segments(rx)).unwrap();
+        let counted = store.shared.index.read(rows::segments).unwrap();
         let alive = counted.iter().filter(|(_, (live, _))| *live > 0).map(|(number, (live, _))| (*number, *live));
         assert_eq!(alive.collect::<BTreeMap<_, _>>(), live(store), "{when}: alive");
         let both: BTreeMap<u64, u64> =
