@@ -1,13 +1,19 @@
 //! The configuration file: its keys, their defaults, and its reading. Pure: text in, [`Config`] or every [`Problem`]
 //! at once out. Looks at no file and no machine; `pigeon check` does that with what this room hands out.
 
+mod board;
 mod nearest;
+mod print;
 mod problem;
+mod profile;
 mod read;
 mod value;
 
+pub use board::{Board, BoardAccount, Wifi, read_board};
 pub use nearest::nearest;
+pub use print::print;
 pub use problem::{Problem, Severity, Style, report};
+pub use profile::profile;
 pub use read::{Parsed, Places, read, read_what_is_good};
 pub use value::{human_bytes, is_host_name};
 

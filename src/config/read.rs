@@ -1,5 +1,6 @@
 //! From the text of the file to [`Config`], or to every problem in it at once, each with its place and its remedy.
 
+use super::board;
 use super::problem::{Problem, line_at};
 use super::{Config, MEMORY_BYTES_MIN, Outbound, Service, TlsFiles, human_bytes, is_host_name, nearest, value};
 use std::collections::BTreeMap;
@@ -77,34 +78,16 @@ pub fn read(text: &str, folder: &Path) -> Result<Parsed, Vec<Problem>> {
 /// As [`read`], but hands out what could be understood beside the problems, so that `check` can look at that as well: keys
 /// with problems have their defaults, services with problems are off. Nothing at all without a host name.
 pub fn read_what_is_good(text: &str, folder: &Path) -> (Option<Parsed>, Vec<Problem>) {
-    let (table, errors) = DeTable::parse_recoverable(text);
-    let mut reader = Reader { text, folder, problems: Vec::new(), places: Places::default() };
-    for error in &errors {
-        let place = error.span().unwrap_or(text.len()..text.len());
-        reader.problems.push(Problem::error(Some(place), error.message(), syntax_remedy(error.message())));
-    }
-    let torn: Vec<usize> = reader.problems.iter().map(|problem| reader.line(problem)).collect();
-
-    reader.unknown_keys(table.get_ref());
-    let config = reader.config(table.get_ref());
-
-    if !torn.is_empty() {
-        // What is on a line that could not be understood, or misses because of one, would be said twice.
-        let text = reader.text;
-        let line = |problem: &Problem| problem.place.as_ref().map_or(0, |place| line_at(text, place.start).0);
-        let syntax = torn.len();
-        let mut count = 0;
-        reader.problems.retain(|problem| {
-            count += 1;
-            count <= syntax || (problem.place.is_some() && !torn.contains(&line(problem)))
-        });
-    }
-    reader.problems.truncate(PROBLEMS_MAX);
-    (config.map(|config| Parsed { config, places: reader.places }), reader.problems)
+    let mut reader = Reader { text, folder, of_board: false, problems: Vec::new(), places: Places::default() };
+    let (config, ()) = reader.whole(|_, _| ());
+    let is_named = !config.hostname.is_empty();
+    (is_named.then_some(Parsed { config, places: reader.places }), reader.problems)
 }
 
-fn syntax_remedy(message: &str) -> &'static str {
-    if message.contains("duplicate") {
+fn syntax_remedy(message: &str, line: &str) -> &'static str {
+    if line.split_once('=').is_some_and(|(key, _)| key.contains('@') && !key.contains('"')) {
+        "an address stands in quotes: \"alice@example.org\" = \"password\""
+    } else if message.contains("duplicate") {
         "keep one of the two"
     } else if message.contains("string") || message.contains("quote") || message.contains("literal") {
         "texts stand in quotes: key = \"value\""
@@ -113,19 +96,64 @@ fn syntax_remedy(message: &str) -> &'static str {
     }
 }
 
-struct Reader<'t> {
-    text: &'t str,
-    folder: &'t Path,
-    problems: Vec<Problem>,
-    places: Places,
+pub(super) struct Reader<'t> {
+    pub(super) text: &'t str,
+    pub(super) folder: &'t Path,
+    /// Whether it is the file of a board's card, which knows more keys and needs no host name.
+    pub(super) of_board: bool,
+    pub(super) problems: Vec<Problem>,
+    pub(super) places: Places,
 }
 
 impl Reader<'_> {
+    /// Everything in the text, without a host name where it has no good one; `further` reads the keys beside the server's.
+    pub(super) fn whole<T>(&mut self, further: impl FnOnce(&mut Self, &DeTable<'_>) -> T) -> (Config, T) {
+        let (table, errors) = DeTable::parse_recoverable(self.text);
+        for error in &errors {
+            let place = error.span().unwrap_or(self.text.len()..self.text.len());
+            let remedy = syntax_remedy(error.message(), line_at(self.text, place.start).2);
+            self.problems.push(Problem::error(Some(place), error.message(), remedy));
+        }
+        let torn: Vec<usize> = self.problems.iter().map(|problem| self.line(problem)).collect();
+
+        self.unknown_keys(table.get_ref());
+        let config = self.config(table.get_ref());
+        let further = further(self, table.get_ref());
+
+        if !torn.is_empty() {
+            // What is on a line that could not be understood, or misses because of one, would be said twice.
+            let text = self.text;
+            let line = |problem: &Problem| problem.place.as_ref().map_or(0, |place| line_at(text, place.start).0);
+            let syntax = torn.len();
+            let mut count = 0;
+            self.problems.retain(|problem| {
+                count += 1;
+                count <= syntax || (problem.place.is_some() && !torn.contains(&line(problem)))
+            });
+        }
+        self.problems.truncate(PROBLEMS_MAX);
+        (config, further)
+    }
+
+    fn keys(&self) -> impl Iterator<Item = (&'static str, &'static str)> + Clone + use<> {
+        let further: &'static [_] = if self.of_board { &board::KEYS } else { &[] };
+        KEYS.iter().chain(further).copied()
+    }
+
+    fn sections(&self) -> impl Iterator<Item = &'static str> + Clone + use<> {
+        let further: &'static [_] = if self.of_board { &board::SECTIONS } else { &[] };
+        SECTIONS.iter().chain(further).copied()
+    }
+
     fn line(&self, problem: &Problem) -> usize {
         problem.place.as_ref().map_or(0, |place| line_at(self.text, place.start).0)
     }
 
-    fn wrong(&mut self, place: Range<usize>, message: impl Into<String>, remedy: impl Into<String>) {
+    pub(super) fn warn(&mut self, place: Range<usize>, message: impl Into<String>, remedy: impl Into<String>) {
+        self.problems.push(Problem::warning(Some(place), message, remedy));
+    }
+
+    pub(super) fn wrong(&mut self, place: Range<usize>, message: impl Into<String>, remedy: impl Into<String>) {
         self.problems.push(Problem::error(Some(place), message, remedy));
     }
 
@@ -134,7 +162,7 @@ impl Reader<'_> {
     fn unknown_keys(&mut self, root: &DeTable<'_>) {
         for (name, value) in root {
             let (key, place) = (name.get_ref().as_ref(), name.span());
-            if SECTIONS.contains(&key) {
+            if self.sections().any(|section| section == key) {
                 match value.get_ref().as_table() {
                     Some(section) => self.unknown_in_section(key, section),
                     None => {
@@ -142,20 +170,23 @@ impl Reader<'_> {
                     }
                 }
             } else if value.get_ref().is_table() {
-                let remedy = match nearest(key, SECTIONS) {
+                let remedy = match nearest(key, self.sections()) {
                     Some(meant) => format!("did you mean [{meant}]?"),
-                    None => format!("the sections are {}", list(SECTIONS)),
+                    None => format!("the sections are {}", list(self.sections())),
                 };
                 self.wrong(place, format!("unknown section [{key}]"), remedy);
-            } else if !is_key("", key) {
+            } else if !self.is_key("", key) {
                 self.unknown_key("", key, place);
             }
         }
     }
 
     fn unknown_in_section(&mut self, section: &str, table: &DeTable<'_>) {
+        if self.of_board && section == board::ACCOUNTS {
+            return;
+        }
         for (name, _) in table {
-            if !is_key(section, name.get_ref()) {
+            if !self.is_key(section, name.get_ref()) {
                 self.unknown_key(section, name.get_ref(), name.span());
             }
         }
@@ -166,14 +197,15 @@ impl Reader<'_> {
             "" => "at the top of the file, above the first [section]".to_owned(),
             section => format!("in [{section}]"),
         };
-        let elsewhere = KEYS.iter().find(|&&(other, name)| name == key && other != section);
-        let here = KEYS.iter().filter(|(other, _)| *other == section).map(|(_, name)| *name);
+        let keys = self.keys();
+        let elsewhere = keys.clone().find(|&(other, name)| name == key && other != section);
+        let here = keys.clone().filter(|(other, _)| *other == section).map(|(_, name)| name);
         let remedy = match (elsewhere, nearest(key, here.clone())) {
             (Some((other, _)), _) => format!("`{key}` stands {}", at(other)),
             (None, Some(meant)) => format!("did you mean `{meant}`?"),
-            (None, None) => match nearest(key, KEYS.map(|(_, name)| name)) {
+            (None, None) => match nearest(key, keys.clone().map(|(_, name)| name)) {
                 Some(meant) => {
-                    let home = KEYS.iter().find(|(_, name)| *name == meant).map_or("", |(home, _)| home);
+                    let home = keys.clone().find(|(_, name)| *name == meant).map_or("", |(home, _)| home);
                     format!("did you mean `{meant}` {}?", at(home))
                 }
                 None => format!("the keys {} are {}", at(section), list(here)),
@@ -185,7 +217,12 @@ impl Reader<'_> {
 
     // The whole.
 
-    fn config(&mut self, root: &DeTable<'_>) -> Option<Config> {
+    fn is_key(&self, section: &str, key: &str) -> bool {
+        self.keys().any(|known| known == (section, key))
+    }
+
+    /// With an empty host name where there is no good one.
+    fn config(&mut self, root: &DeTable<'_>) -> Config {
         let hostname = self.hostname(root);
         let mut config = Config::new(hostname.as_deref().unwrap_or_default());
         if let Some(data) = self.path(root, "", "data") {
@@ -224,7 +261,7 @@ impl Reader<'_> {
         bytes(self, "store", "endurance", 0..=1024 * 1024 * GIB, &mut config.store.endurance_bytes);
         self.memory_for_the_cache(&config);
         config.outbound = self.outbound(root);
-        hostname.map(|_| config)
+        config
     }
 
     fn hostname(&mut self, root: &DeTable<'_>) -> Option<String> {
@@ -232,7 +269,7 @@ impl Reader<'_> {
         if root.get("hostname").is_none() {
             // One that stands in a section has been told already.
             let is_told = |section: &str| root.get(section).is_some_and(|at| at.get_ref().get("hostname").is_some());
-            if SECTIONS.into_iter().any(is_told) {
+            if self.of_board || self.sections().any(is_told) {
                 return None;
             }
             self.problems.push(Problem::error(None, "the key `hostname` is missing", REMEDY));
@@ -316,7 +353,12 @@ impl Reader<'_> {
 
     // Values.
 
-    fn value<'v, 't>(&mut self, root: &'v DeTable<'t>, section: &str, key: &str) -> Option<&'v Spanned<DeValue<'t>>> {
+    pub(super) fn value<'v, 't>(
+        &mut self,
+        root: &'v DeTable<'t>,
+        section: &str,
+        key: &str,
+    ) -> Option<&'v Spanned<DeValue<'t>>> {
         let (value, whole) = if section.is_empty() {
             (root.get(key)?, key.to_owned())
         } else {
@@ -326,7 +368,13 @@ impl Reader<'_> {
         Some(value)
     }
 
-    fn string(&mut self, root: &DeTable<'_>, section: &str, key: &str, remedy: &str) -> Option<(String, Range<usize>)> {
+    pub(super) fn string(
+        &mut self,
+        root: &DeTable<'_>,
+        section: &str,
+        key: &str,
+        remedy: &str,
+    ) -> Option<(String, Range<usize>)> {
         let value = self.value(root, section, key)?;
         match value.get_ref().as_str() {
             Some(text) => Some((text.to_owned(), value.span())),
@@ -447,10 +495,6 @@ impl Reader<'_> {
             }
         }
     }
-}
-
-fn is_key(section: &str, key: &str) -> bool {
-    KEYS.contains(&(section, key))
 }
 
 fn list<'l>(names: impl IntoIterator<Item = &'l str>) -> String {
