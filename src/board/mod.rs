@@ -17,17 +17,30 @@
 //!     SNTP in the foreground, for ever.
 //! pigeon board healthy --boot DIR [--slot a|b]
 //!     the running slot is good from now on (default: `pigeon.slot=` of /proc/cmdline).
-//! pigeon update --check FILE [--key FILE]
-//! pigeon update --apply FILE [--key FILE] [--boot DIR] [--slot a|b] [--allow-older]
+//! pigeon update --check FILE [--key FILE] [--system DIR]
+//! pigeon update --apply FILE [--key FILE] [--boot DIR] [--slot a|b] [--system DIR] [--allow-older]
+//!     the running system's /etc has pigeon-board (`rpi-arm64`), pigeon-version and pigeon/release.pub (minisign).
 //! ```
 //!
 //! Settings are `KEY='value'` lines for a shell (`'` as `'\''`); a key without a value is there, empty:
-//! `HOSTNAME` (the box, one label), `MAILNAME` (the server's `hostname`), `ADDRESS` (`192.0.2.10/24`; empty: DHCP),
-//! `GATEWAY`, `DNS` (blank between), `NTP` (blank between), `WIFI_SSID`, `WIFI_SSID_HEX`, `WIFI_PSK` (64 hex digits; empty:
-//! open), `WIFI_COUNTRY` (two letters), `WIFI_HIDDEN` (1 or empty), `SSH_KEY` (one key a line).
+//! `HOSTNAME` (the box, one label), `MAILNAME` (the server's `hostname`), `ADDRESS` (`192.0.2.10/24`, blank between; empty:
+//! DHCP), `GATEWAY`, `DNS` (blank between), `NTP` (blank between, `host` or `host:port`), `WIFI_SSID`, `WIFI_SSID_HEX`,
+//! `WIFI_PSK` (64 hex digits; empty: open), `WIFI_COUNTRY` (two letters), `WIFI_HIDDEN` (1 or empty), `SSH_KEY` (one key a
+//! line), `RESTORE` (1 or empty).
 //!
-//! Slots: the folders `DIR/slot-a` and `DIR/slot-b`, and `DIR/slots.env`, 512 octets, always overwritten in place: lines
-//! `good=a`, `try=b` or `try=`, `tries=3`, padded with line ends. The boot loader boots `try` while `tries` is above 0, having
-//! counted it down, else `good`, with `pigeon.slot=a` (or b) on the kernel's command line.
+//! Slots: `DIR/slot-a/system` and `DIR/slot-b/system`, as long as a system may become; and `DIR/slots.env`, 512 octets, always
+//! overwritten in place: lines `good=a`, `try=b` or `try=`, `tries=2`, padded with line ends. The boot loader boots `try` while
+//! `tries` is above 0, having counted it down, else `good`, with `pigeon.slot=a` (or b) on the kernel's command line.
 //!
 //! Knows the mail server by its configuration and its accounts alone.
+
+mod erase;
+mod files;
+mod first_boot;
+mod report;
+mod settings;
+mod slots;
+mod text;
+
+pub use first_boot::{NewAccount, Outcome, Plan, machine_memory, tell_addresses};
+pub use slots::{Slot, healthy};

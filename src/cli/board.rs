@@ -1,20 +1,127 @@
 //! `board` and `update`: what an image for a board calls.
 
 use super::board_args::{BoardOrder, UpdateArgs};
-use super::output::Failure;
+use super::output::{Failure, say};
+use crate::accounts::weakness;
+use crate::base::replace_file;
+use crate::board::{NewAccount, Outcome, Plan, Slot, healthy, machine_memory, tell_addresses};
+use crate::serve::{Answer, Asked, Password, Request, become_owner, create_folder};
+use std::path::Path;
 
 pub(super) fn run(order: BoardOrder) -> Result<(), Failure> {
-    let name = match order {
-        BoardOrder::FirstBoot { .. } => "first-boot",
-        BoardOrder::Report { .. } => "report",
-        BoardOrder::Grow { .. } => "grow",
-        BoardOrder::Mdns { .. } => "mdns",
-        BoardOrder::Clock { .. } => "clock",
-        BoardOrder::Healthy { .. } => "healthy",
-    };
-    Err(Failure::Failed(format!("`pigeon board {name}` does not exist yet")))
+    match order {
+        BoardOrder::FirstBoot { boot, data, settings, memory } => first_boot(&boot, &data, &settings, memory),
+        BoardOrder::Report { boot, addresses, .. } => tell_addresses(&boot, &addresses)
+            .map_err(|error| Failure::Failed(format!("cannot write the report in {}: {error}", boot.display()))),
+        BoardOrder::Grow { .. } => Err(Failure::Failed("`pigeon board grow` does not exist yet".to_owned())),
+        BoardOrder::Mdns { .. } => Err(Failure::Failed("`pigeon board mdns` does not exist yet".to_owned())),
+        BoardOrder::Clock { .. } => Err(Failure::Failed("`pigeon board clock` does not exist yet".to_owned())),
+        BoardOrder::Healthy { boot, slot } => {
+            let slot = running(slot.as_deref())?;
+            let told = healthy(&boot, slot)
+                .map_err(|error| Failure::Failed(format!("cannot write to {}: {error}", boot.display())))?;
+            say(&told.map(|words| format!("{words}\n")).unwrap_or_default())
+        }
+    }
 }
 
 pub(super) fn update(_args: &UpdateArgs) -> Result<(), Failure> {
     Err(Failure::Failed("`pigeon update` does not exist yet".to_owned()))
+}
+
+/// The slot that runs, as told or as the kernel was told.
+fn running(slot: Option<&str>) -> Result<Slot, Failure> {
+    match slot {
+        Some(slot) => Slot::parse(slot).ok_or_else(|| Failure::Usage(format!("a slot is a or b, not {slot}"))),
+        None => Slot::running().ok_or_else(|| {
+            let words = "this system was not booted from a slot (no pigeon.slot= in /proc/cmdline)\n    \
+                         remedy: write the image onto the card again, or name the slot with --slot";
+            Failure::Failed(words.to_owned())
+        }),
+    }
+}
+
+/// Whatever fails here is told in the report: the board has to come up.
+fn first_boot(boot: &Path, data: &Path, settings: &Path, memory: Option<u64>) -> Result<(), Failure> {
+    const DISK: &str = "`pigeon check` tells more; the data partition may be damaged or full";
+    let plan = Plan::read(boot, data, memory.unwrap_or_else(machine_memory));
+    let mut failures = Vec::new();
+    if let Some(folder) = settings.parent() {
+        drop(std::fs::create_dir_all(folder));
+    }
+    if let Err(error) = replace_file(settings, plan.settings().as_bytes(), 0o600) {
+        failures.push((format!("cannot write {}: {error}", settings.display()), "start the board again".to_owned()));
+    }
+    let worked = std::thread::scope(|scope| scope.spawn(|| as_owner(&plan, data)).join());
+    let (accounts, domains) = match worked {
+        Ok(Ok(outcomes)) => outcomes,
+        Ok(Err(why)) => {
+            failures.push((why, DISK.to_owned()));
+            Default::default()
+        }
+        Err(_) => {
+            failures.push(("the accounts could not be made".to_owned(), DISK.to_owned()));
+            Default::default()
+        }
+    };
+    say(&plan.finish(accounts, domains, failures))
+}
+
+/// Everything below the data directory, by a thread that has become its owner: the server must be able to open all of it.
+fn as_owner(plan: &Plan, data: &Path) -> Result<(Vec<Outcome>, Vec<Outcome>), String> {
+    create_folder(data).map_err(|error| error.to_string())?;
+    become_owner(data).map_err(|error| format!("cannot work as the owner of {}: {error}", data.display()))?;
+    plan.keep().map_err(|error| format!("cannot write into {}: {error}", data.display()))?;
+    let (accounts, domains) = (plan.accounts(), plan.domains());
+    // Opening the store takes time that a start without orders need not take.
+    if accounts.is_empty() && (domains.is_empty() || is_done(data, &domains)) {
+        return Ok((Vec::new(), domains.iter().map(|_| Ok(String::new())).collect()));
+    }
+    let mut asked = Asked::find(plan.config()).map_err(|error| error.to_string())?;
+    let known = match asked.ask(Request::DomainList) {
+        Answer::Domains { domains } => domains,
+        _ => Vec::new(),
+    };
+    let accounts = accounts.into_iter().map(|account| make(&mut asked, account)).collect();
+    let domains: Vec<Outcome> = domains.into_iter().map(|domain| serve_domain(&mut asked, &known, domain)).collect();
+    if domains.iter().all(Result::is_ok) {
+        let text = plan.domains().join("\n");
+        drop(replace_file(&data.join(DOMAINS), text.as_bytes(), 0o600));
+    }
+    Ok((accounts, domains))
+}
+
+/// The domains that were made last, so that the store need not be asked at every start.
+const DOMAINS: &str = "board.domains";
+
+fn is_done(data: &Path, domains: &[String]) -> bool {
+    std::fs::read_to_string(data.join(DOMAINS)).is_ok_and(|text| text == domains.join("\n"))
+}
+
+fn make(asked: &mut Asked, account: NewAccount) -> Outcome {
+    let NewAccount { address, password } = account;
+    let remark =
+        weakness(&password, &address).map(|weak| format!("; the password is weak: {weak}")).unwrap_or_default();
+    let add = Request::UserAdd { address: address.clone(), password: Password(password.clone()) };
+    let why = match asked.ask(add) {
+        Answer::Done => return Ok(format!("added{remark}")),
+        Answer::Failed { message } | Answer::TryLater { message } => message,
+        _ => "the store answered something else".to_owned(),
+    };
+    // One that is there already is given this password; what else is wrong is told as it was told first.
+    match asked.ask(Request::UserPassword { address, password: Password(password) }) {
+        Answer::Done => Ok(format!("has its new password{remark}")),
+        _ => Err(why),
+    }
+}
+
+fn serve_domain(asked: &mut Asked, known: &[String], domain: String) -> Outcome {
+    if known.iter().any(|one| one.eq_ignore_ascii_case(&domain)) {
+        return Ok(String::new());
+    }
+    match asked.ask(Request::DomainAdd { domain }) {
+        Answer::Done => Ok(String::new()),
+        Answer::Failed { message } | Answer::TryLater { message } => Err(message),
+        _ => Err("the store answered something else".to_owned()),
+    }
 }

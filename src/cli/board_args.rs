@@ -109,7 +109,7 @@ pub(super) struct UpdateArgs {
     /// Write a release file into the other system slot; the next boot tries it
     #[arg(long, value_name = "FILE")]
     pub(super) apply: Option<PathBuf>,
-    /// The public key that signed it [default: the release key]
+    /// The public key that signed it [default: SYSTEM/pigeon/release.pub]
     #[arg(long, value_name = "FILE")]
     pub(super) key: Option<PathBuf>,
     /// The card's FAT partition, mounted for writing
@@ -118,6 +118,9 @@ pub(super) struct UpdateArgs {
     /// The slot that runs [default: pigeon.slot= of /proc/cmdline]
     #[arg(long, value_name = "SLOT")]
     pub(super) slot: Option<String>,
+    /// Where the running system says which board and version it is
+    #[arg(long, value_name = "DIR", default_value = "/etc")]
+    pub(super) system: PathBuf,
     /// Take a release that is older than the running system
     #[arg(long)]
     pub(super) allow_older: bool,

@@ -64,6 +64,8 @@ pub struct Board {
     pub restore: bool,
     /// The wireless network.
     pub wifi: Option<Wifi>,
+    /// Where secrets stand that are of no use and only to be erased.
+    pub stale: Vec<Range<usize>>,
 }
 
 /// An account, as the card's file has it.
@@ -115,19 +117,18 @@ pub fn read_board(text: &str, folder: &Path) -> (Parsed, Board, Vec<Problem>) {
 }
 
 impl<'t> Reader<'t> {
-    fn of_board(text: &'t str, folder: &'t Path) -> Self {
+    pub(super) fn of_board(text: &'t str, folder: &'t Path) -> Self {
         Self { text, folder, of_board: true, problems: Vec::new(), places: Places::default() }
     }
 }
 
 impl Reader<'_> {
     fn board(&mut self, root: &DeTable<'_>) -> Board {
-        let mut board = Board::default();
-        board.name = self.string(root, "board", "name", NAME).and_then(|(name, place)| {
+        let name = self.string(root, "board", "name", LABEL).and_then(|(name, place)| {
             let is_label = is_host_name(&name) && !name.contains('.');
-            self.demand(is_label, place, || format!("`{name}` is no name for a machine"), NAME).then_some(name)
+            self.demand(is_label, place, || format!("`{name}` is no name for a machine"), LABEL).then_some(name)
         });
-        board.accounts = self.accounts(root);
+        let mut board = Board { name, accounts: self.accounts(root), ..Board::default() };
         for (domain, place) in self.list_of(root, "board", "domains", "write domains = [\"example.org\"]") {
             let remedy = "write domains = [\"example.org\"]";
             if self.demand(is_host_name(&domain), place.clone(), || format!("`{domain}` is no domain"), remedy) {
@@ -269,7 +270,13 @@ impl Reader<'_> {
     }
 
     /// One text, or a list of them, each with its place.
-    fn list_of(&mut self, root: &DeTable<'_>, section: &str, key: &str, remedy: &str) -> Vec<(String, Range<usize>)> {
+    pub(super) fn list_of(
+        &mut self,
+        root: &DeTable<'_>,
+        section: &str,
+        key: &str,
+        remedy: &str,
+    ) -> Vec<(String, Range<usize>)> {
         let Some(value) = self.value(root, section, key) else {
             return Vec::new();
         };
@@ -291,7 +298,7 @@ impl Reader<'_> {
         texts
     }
 
-    fn truth(&mut self, root: &DeTable<'_>, section: &str, key: &str) -> bool {
+    pub(super) fn truth(&mut self, root: &DeTable<'_>, section: &str, key: &str) -> bool {
         let Some(value) = self.value(root, section, key) else {
             return false;
         };
@@ -303,7 +310,13 @@ impl Reader<'_> {
     }
 
     /// Whether it holds; a problem if not.
-    fn demand(&mut self, holds: bool, place: Range<usize>, message: impl FnOnce() -> String, remedy: &str) -> bool {
+    pub(super) fn demand(
+        &mut self,
+        holds: bool,
+        place: Range<usize>,
+        message: impl FnOnce() -> String,
+        remedy: &str,
+    ) -> bool {
         if !holds {
             self.wrong(place, message(), remedy);
         }
@@ -311,7 +324,7 @@ impl Reader<'_> {
     }
 }
 
-const NAME: &str = "write name = \"pigeon\": letters, digits and hyphens, without .local";
+pub(super) const LABEL: &str = "write name = \"pigeon\": letters, digits and hyphens, without .local";
 const ADDRESS: &str = "write address = \"192.168.1.10/24\"; without the line the board asks the network for one";
 
 fn is_address(text: &str) -> bool {
@@ -344,7 +357,7 @@ fn is_server(text: &str) -> bool {
 }
 
 /// `TYPE BASE64 [comment]` (the form of authorized_keys without options).
-fn is_ssh_key(text: &str) -> bool {
+pub(super) fn is_ssh_key(text: &str) -> bool {
     let mut words = text.split(' ');
     let is_type = |word: &str| ["ssh-", "ecdsa-", "sk-"].iter().any(|start| word.starts_with(start));
     let is_base64 =
@@ -353,7 +366,7 @@ fn is_ssh_key(text: &str) -> bool {
 }
 
 /// IEEE 802.11i, annex H.4: 8 to 63 printable ASCII characters; or the key itself; or nothing.
-fn is_wifi_password(text: &str) -> bool {
+pub(super) fn is_wifi_password(text: &str) -> bool {
     let is_key = text.len() == 64 && text.bytes().all(|octet| octet.is_ascii_hexdigit());
     let is_printable = text.bytes().all(|octet| (b' '..=b'~').contains(&octet));
     text.is_empty() || is_key || ((8..=63).contains(&text.len()) && is_printable)
@@ -384,7 +397,7 @@ mod tests {
         let accounts: Vec<_> = board.accounts.iter().map(|one| (one.address.as_str(), one.password.as_str())).collect();
         assert_eq!(accounts, [("alice@example.org", "wonderland-7"), ("bob@example.org", "builder-22")]);
         let place = board.accounts[1].password_place.clone().unwrap();
-        assert_eq!(&text[place], "\"builder-22\"");
+        assert_eq!(text.get(place), Some("\"builder-22\""));
         assert_eq!((board.addresses, board.dns.len(), board.ntp.len()), (vec!["192.0.2.10/24".to_owned()], 2, 2));
         let wifi = board.wifi.unwrap();
         assert_eq!((wifi.ssid.as_str(), wifi.country.as_str(), wifi.hidden), ("Alice's", "DE", true));

@@ -2,6 +2,7 @@
 //! at once out. Looks at no file and no machine; `pigeon check` does that with what this room hands out.
 
 mod board;
+mod imager;
 mod nearest;
 mod print;
 mod problem;
@@ -10,6 +11,7 @@ mod read;
 mod value;
 
 pub use board::{Board, BoardAccount, Wifi, read_board};
+pub use imager::read_imager;
 pub use nearest::nearest;
 pub use print::print;
 pub use problem::{Problem, Severity, Style, report};

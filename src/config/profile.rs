@@ -10,11 +10,10 @@ const MIDDLE_BYTES: u64 = 1_200 * MIB;
 /// memory buys is a larger index cache (fewer reads from the card in large mailboxes) and more connections at once.
 pub fn profile(machine_bytes: u64) -> (Limits, StoreConfig) {
     let (mut limits, mut store) = (Limits::default(), StoreConfig::default());
-    let (memory, cache, connections) = match machine_bytes {
-        0..=SMALL_BYTES => return (limits, store),
-        ..=MIDDLE_BYTES => (48, 8, 1_024),
-        _ => (96, 32, 2_048),
-    };
+    if machine_bytes <= SMALL_BYTES {
+        return (limits, store);
+    }
+    let (memory, cache, connections) = if machine_bytes <= MIDDLE_BYTES { (48, 8, 1_024) } else { (96, 32, 2_048) };
     limits.memory_bytes = memory * MIB;
     limits.connections = connections;
     store.index_cache_bytes = cache * MIB;

@@ -1,0 +1,120 @@
+//! The card's file as people's editors leave it, without its secrets, and with them covered. Pure.
+
+use std::ops::Range;
+
+/// Said behind a password that was taken over.
+const TAKEN: &str = "  # taken over; write a new one between the quotes to change it";
+
+/// The text of a file, or what is wrong with its octets: what, and what to do.
+pub(super) fn decode(octets: Vec<u8>) -> Result<String, (String, &'static str)> {
+    const SAVE: &str = "save it again as UTF-8 (in Notepad: Save as, Encoding: UTF-8)";
+    let is_wide = octets.starts_with(b"\xff\xfe") || octets.starts_with(b"\xfe\xff");
+    // Text in two octets a letter has an empty one in every second place.
+    if is_wide || octets.contains(&0) {
+        return Err(("the file is in UTF-16, or no text".to_owned(), SAVE));
+    }
+    let octets = octets.strip_prefix(b"\xef\xbb\xbf").map(<[u8]>::to_vec).unwrap_or(octets);
+    String::from_utf8(octets).map_err(|error| {
+        let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        let line = memchr::memchr_iter(b'\n', good).count() + 1;
+        (format!("line {line} has a letter that is not UTF-8"), SAVE)
+    })
+}
+
+/// A value that is to be replaced.
+#[derive(Debug)]
+pub(super) struct Erasure {
+    /// Where it stands, quotes included.
+    pub(super) place: Range<usize>,
+    /// What stands there instead, without quotes.
+    pub(super) with: String,
+}
+
+/// The text with these values replaced; where there is room, a remark says why.
+pub(super) fn cleaned(text: &str, mut erasures: Vec<Erasure>) -> String {
+    erasures.sort_by_key(|erasure| std::cmp::Reverse(erasure.place.start));
+    let mut cleaned = text.to_owned();
+    for Erasure { place, with } in erasures {
+        let rest = cleaned.get(place.end..).unwrap_or_default();
+        let line = rest.split('\n').next().unwrap_or_default();
+        let remark = if line.trim().is_empty() && with.is_empty() { TAKEN } else { "" };
+        if cleaned.is_char_boundary(place.start) && cleaned.is_char_boundary(place.end) && place.start <= place.end {
+            cleaned.replace_range(place, &format!("\"{with}\"{remark}"));
+        }
+    }
+    cleaned
+}
+
+/// The text with a star for each octet of these places, and of whatever may be a password on a line that could not be
+/// understood; octets and lines are as many as before.
+pub(super) fn covered(text: &str, secrets: &[Range<usize>]) -> String {
+    let mut octets = text.as_bytes().to_vec();
+    let mut cover = |place: Range<usize>, keep: &[u8]| {
+        for octet in octets.get_mut(place).unwrap_or_default() {
+            if !keep.contains(octet) && *octet != b'\n' && *octet != b'\r' {
+                *octet = b'*';
+            }
+        }
+    };
+    for secret in secrets {
+        cover(secret.clone(), b"");
+    }
+    let (mut start, mut in_accounts) = (0, false);
+    for line in text.split_inclusive('\n') {
+        let trimmed = line.trim_start();
+        if trimmed.starts_with('[') {
+            in_accounts = trimmed.contains("accounts");
+        }
+        let is_remark = trimmed.starts_with('#');
+        let word =
+            ["password", "token"].iter().find_map(|word| Some(line.to_ascii_lowercase().find(word)? + word.len()));
+        let value = line.find('=').map(|at| at + 1).filter(|_| in_accounts || line.contains('@'));
+        if let Some(from) = [word, value].into_iter().flatten().min().filter(|_| !is_remark) {
+            cover(start + from..start + line.len(), b"= \t\"'");
+        }
+        start += line.len();
+    }
+    String::from_utf8(octets).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_editors_save_is_read_or_told() {
+        assert_eq!(decode(b"\xef\xbb\xbfa = 1\r\n".to_vec()).unwrap(), "a = 1\r\n");
+        let wide: Vec<u8> = "a = 1".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for octets in [wide.clone(), [b"\xff\xfe".to_vec(), wide].concat()] {
+            assert!(decode(octets).unwrap_err().0.contains("UTF-16"));
+        }
+        assert!(decode(b"a = 1\nb = \"M\xfcller\"\n".to_vec()).unwrap_err().0.contains("line 2"));
+    }
+
+    #[test]
+    fn values_are_replaced_and_the_rest_stays_as_it_is() {
+        let text = "# mine\r\n[board]\r\npassword = \"x\"\r\nwifi = { p = 'y', q = 1 } # home\r\n";
+        let at = |word: &str| text.find(word).map(|start| start..start + word.len()).unwrap();
+        let erasures = vec![
+            Erasure { place: at("\"x\""), with: String::new() },
+            Erasure { place: at("'y'"), with: "00ff".to_owned() },
+        ];
+        let expected =
+            format!("# mine\r\n[board]\r\npassword = \"\"{TAKEN}\r\nwifi = {{ p = \"00ff\", q = 1 }} # home\r\n");
+        assert_eq!(cleaned(text, erasures), expected);
+    }
+
+    #[test]
+    fn no_password_shows_wherever_it_stands() {
+        let text = "[board]\npassword = hunter2\npassword = \"a hunter2\nPassWord: hunter2\n# password\n[wifi\nssid = \"home\"\n\
+                    [accounts]\n\"a@b.example\" = hunter2\nb = \"hunter2\"\n[x]\nc@d.example=hunter2\n";
+        let shown = covered(text, &[]);
+        assert!(!shown.contains("unter"), "{shown}");
+        assert_eq!((shown.len(), shown.lines().count()), (text.len(), text.lines().count()));
+        assert!(
+            shown.contains("ssid = \"home\"") && shown.contains("# password") && shown.contains("\"a@b.example\" =")
+        );
+        let at = text.find("home").unwrap();
+        assert!(!covered(text, &vec![at..at + 4; 1]).contains("home"));
+    }
+}

@@ -1,0 +1,181 @@
+//! What an image for a board calls, as its init calls it: the card's file taken over and its secrets erased, releases
+//! verified and written into the other slot.
+
+use assert_cmd::Command;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A card, a data partition, and what init has beside.
+struct Board(tempfile::TempDir);
+
+impl Board {
+    fn new() -> Self {
+        let board = Self(tempfile::tempdir().unwrap());
+        fs::create_dir(board.boot()).unwrap();
+        board
+    }
+
+    fn boot(&self) -> PathBuf {
+        self.0.path().join("boot")
+    }
+
+    fn data(&self) -> PathBuf {
+        self.0.path().join("data")
+    }
+
+    fn pigeon(&self, args: &[&str]) -> Command {
+        let mut command = Command::cargo_bin("pigeon").unwrap();
+        command.args(args).current_dir(self.0.path());
+        command
+    }
+
+    /// A start of the board; answers the report as it is on standard output.
+    fn start(&self) -> String {
+        let settings = self.0.path().join("run/settings");
+        let args = ["board", "first-boot", "--memory", "1000000000", "--boot", "boot", "--data", "data", "--settings"];
+        let done = self.pigeon(&args).arg(&settings).assert().success();
+        String::from_utf8(done.get_output().stdout.clone()).unwrap()
+    }
+
+    fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+        fs::write(self.boot().join(name), text).unwrap();
+    }
+
+    fn card(&self, name: &str) -> String {
+        fs::read_to_string(self.boot().join(name)).unwrap()
+    }
+
+    fn settings(&self) -> String {
+        fs::read_to_string(self.0.path().join("run/settings")).unwrap()
+    }
+
+    fn users(&self) -> String {
+        let done = self.pigeon(&["user", "list", "--config", "data/pigeon.toml"]).assert().success();
+        String::from_utf8(done.get_output().stdout.clone()).unwrap()
+    }
+}
+
+/// Whether any file below `folder` has these octets.
+fn anywhere(folder: &Path, words: &str) -> bool {
+    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).any(|path| {
+        if path.is_dir() {
+            anywhere(&path, words)
+        } else {
+            fs::read(&path).unwrap_or_default().windows(words.len()).any(|window| window == words.as_bytes())
+        }
+    })
+}
+
+const FILE: &str = "\u{feff}hostname = \"mail.example.org\"\r\n[board]\r\nname = \"post\"\r\naccount = \"alice@example.org\"\r\n\
+    password = \"wonderland-7\"\r\ndomains = [\"example.net\"]\r\naddress = \"192.0.2.10/24\"\r\n[accounts]\r\n\
+    \"bob@example.org\" = \"builder-22-octets\"\r\n[wifi]\r\nssid = \"IEEE\"\r\npassword = \"password\"\r\ncountry = \"GB\"\r\n\
+    [listen]\r\npop3 = \"off\"\r\n";
+
+#[test]
+fn the_cards_file_is_taken_over_once_and_its_secrets_are_gone() {
+    let board = Board::new();
+    board.write("pigeon.toml", FILE);
+    let report = board.start();
+    assert!(report.contains("All is well") && report.contains("alice@example.org: added"), "{report}");
+    assert_eq!(board.card("pigeon-report.txt"), report.replace('\n', "\r\n"));
+    assert!(report.contains("post.local") && report.contains("192.0.2.10"), "{report}");
+
+    for secret in ["wonderland-7", "builder-22-octets", "\"password\""] {
+        assert!(!anywhere(board.0.path(), secret), "{secret}");
+    }
+    let cleaned = board.card("pigeon.toml");
+    assert!(cleaned.contains("password = \"\"  # taken over"), "{cleaned}");
+    assert!(cleaned.contains("\"f42c6fc52df0ebef9ebb4b90b38a5f902e83fe1b135a70e23aed762e9710a12e\""));
+
+    let settings = board.settings();
+    for line in
+        ["HOSTNAME='post'\n", "MAILNAME='mail.example.org'\n", "WIFI_SSID='IEEE'\n", "WIFI_PSK='f42c6f", "NTP=''\n"]
+    {
+        assert!(settings.contains(line), "{line} in {settings}");
+    }
+    let config = fs::read_to_string(board.data().join("pigeon.toml")).unwrap();
+    assert!(config.contains("pop3 = \"off\"") && config.contains("memory = \"48 MiB\""), "{config}");
+    assert!(board.users().contains("alice@example.org") && board.users().contains("bob@example.org"));
+
+    // A second start changes nothing, and asks for nothing.
+    let again = board.start();
+    assert!(again.contains("All is well") && !again.contains("added"), "{again}");
+    assert_eq!((board.card("pigeon.toml"), board.settings()), (cleaned.clone(), settings.clone()));
+
+    // Without the card's file everything stays as it was.
+    fs::remove_file(board.boot().join("pigeon.toml")).unwrap();
+    board.start();
+    assert_eq!(board.settings(), settings);
+
+    // A further line is a further account; a new password between the quotes is one.
+    board.write("pigeon.toml.txt", format!("{cleaned}\r\n").replace("\"\"  # taken over", "\"new-password-77\" #"));
+    let report = board.start();
+    assert!(report.contains("alice@example.org: has its new password"), "{report}");
+    assert!(!anywhere(board.0.path(), "new-password-77"));
+}
+
+#[test]
+fn mistakes_are_told_without_passwords_and_the_rest_is_done() {
+    let board = Board::new();
+    board.write(
+        "pigeon.toml",
+        "hostname = \"mail.example.org\"\n[board]\nnam = \"post\"\naccount = \"alice@example.org\"\npassword = \"wonderland-7\"\n\
+         [limits]\nmemory = 24\n[accounts]\nbob@example.org = \"builder-22\"\n[wifi]\nssid = \"home\"\npassword = hunter2hunter2\n",
+    );
+    let report = board.start();
+    for words in
+        ["There are mistakes", "pigeon.toml:3:1: error", "did you mean `name`?", "pigeon.toml:7:", "stands in quotes"]
+    {
+        assert!(report.contains(words), "{words} in {report}");
+    }
+    assert!(!report.contains("hunter2") && !report.contains("builder-22"), "{report}");
+    assert!(board.users().contains("alice@example.org"));
+    assert!(!board.card("pigeon.toml").contains("wonderland-7"));
+    assert!(!anywhere(&board.data(), "hunter2hunter2"));
+    board.start();
+    board.pigeon(&["board", "report", "--boot", "boot", "198.51.100.7"]).assert().success();
+    assert!(board.card("pigeon-report.txt").contains("Addresses: 198.51.100.7"));
+    // The report is not written again for an address that the network gives later.
+    board.start();
+    assert!(board.card("pigeon-report.txt").contains("Addresses: 198.51.100.7"));
+}
+
+#[test]
+fn a_board_comes_up_whatever_is_on_its_card() {
+    let wide: Vec<u8> = "[board]\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let rows: [(Vec<u8>, &str); 5] = [
+        (b"".to_vec(), "There is no account"),
+        (wide, "UTF-16"),
+        (b"[[[[\n= = =\n".to_vec(), "mistakes"),
+        (vec![b'#'; 70_000], "larger than 64 KiB"),
+        (b"hostname = \"a.example\"\n[listen]\nsmtp = \"[::]:25\"\nimap = \"[::]:25\"\n[limits]\nmemory = \"16 MiB\"\n".to_vec(), "both listen"),
+    ];
+    for (octets, words) in rows {
+        let board = Board::new();
+        board.write("pigeon.toml", &octets);
+        let report = board.start();
+        assert!(report.contains(words), "{words} in {report}");
+        assert!(board.settings().contains("HOSTNAME='pigeon'"));
+        // The server would start with what was made of it.
+        board.pigeon(&["domain", "add", "example.org", "--config", "data/pigeon.toml"]).assert().success();
+    }
+    let board = Board::new();
+    assert!(board.start().contains("pigeon.local"));
+}
+
+#[test]
+fn imagers_file_is_read_beside_ours() {
+    let board = Board::new();
+    board.write("pigeon.toml", "# nothing\n[board]\n# account = \"alice@example.org\"\n");
+    board.write(
+        "rpi-preseed.toml",
+        "[system]\nhostname = \"post\"\n[user]\nname = \"alice\"\npassword = \"$6$salt$hash\"\npassword_encrypted = true\n\
+         [wlan]\nssid = \"IEEE\"\npassword = \"password\"\ncountry = \"GB\"\n",
+    );
+    let report = board.start();
+    assert!(report.contains("rpi-preseed.toml:5:") && report.contains("hash of the password"), "{report}");
+    assert!(!report.contains("$6$salt"));
+    assert!(board.settings().contains("HOSTNAME='post'") && board.settings().contains("WIFI_PSK='f42c6f"));
+    let card = board.card("rpi-preseed.toml");
+    assert!(!card.contains("$6$salt$hash") && !card.contains("\"password\""), "{card}");
+}
