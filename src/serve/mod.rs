@@ -10,6 +10,7 @@ mod malloc;
 mod manage;
 mod process;
 mod reload;
+mod sabotage;
 mod server;
 mod session;
 mod status;

@@ -2,6 +2,7 @@
 //! that panics is ended and logged; the server lives.
 
 use super::ceilings::{Full, Pass};
+use super::sabotage;
 use super::server::Server;
 use crate::base::Grant;
 use crate::config::{Config, Service};
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// A session's whole future; boxed by itself, so that an idle connection takes what its own protocol needs and no more.
-type Session = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(super) type Session = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What a connection takes beside its buffers: its socket's bookkeeping and its session's future.
 const CONNECTION_BYTES: usize = 4 * 1024;
@@ -64,7 +65,7 @@ async fn run(server: Arc<Server>, service: Service, socket: Socket, held: (Pass,
             Err(_) => return,
         }
     }
-    let session = protocol(&server, service, wire);
+    let session = sabotage::doom(service, protocol(&server, service, wire));
     drop(server);
     if (Caught { session }).await.is_err() {
         log::error!("a session ended by a bug service={} peer={peer}", service.name());

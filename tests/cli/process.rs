@@ -61,9 +61,15 @@ impl Home {
 
     /// Starts the server, and waits until it greets.
     pub(super) fn serve(&self) -> Server {
+        self.serve_with(&[])
+    }
+
+    /// As [`Self::serve`], with environment variables.
+    pub(super) fn serve_with(&self, environment: &[(&str, &str)]) -> Server {
         let log = std::fs::File::create(self.path().join("log.txt")).expect("a log file");
         let mut command = pigeon();
         command.arg("serve").arg("--config").arg(self.file());
+        command.envs(environment.iter().copied());
         let child = command.stderr(log).stdin(Stdio::null()).spawn().expect("the server starts");
         let server = Server(child);
         until("the server listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, self.pop3)).is_ok());

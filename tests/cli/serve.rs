@@ -35,6 +35,25 @@ fn sigterm_ends_everything_within_five_seconds_whatever_clients_do() {
 }
 
 #[test]
+fn a_session_that_panics_ends_alone() {
+    let home = Home::new("");
+    let server = home.serve_with(&[("PIGEON_PANIC", "imap")]);
+    let (mut beside, mut doomed) = (Talk::to(home.smtp), Talk::to(home.imap));
+    assert!(doomed.line().starts_with("* OK"));
+    doomed.say("a1 NOOP");
+    assert_eq!(doomed.rest(), "", "closed without a word");
+
+    let mut next = Talk::to(home.imap);
+    next.line();
+    next.say("a1 NOOP");
+    assert!(next.line().starts_with("a1 OK"));
+    assert!(beside.line().starts_with("220 "));
+    assert!(home.log().contains("a session ended by a bug service=imap"), "{}", home.log());
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(), Some(0));
+}
+
+#[test]
 fn connections_beyond_a_ceiling_are_refused_in_the_protocols_words() {
     let home = Home::new("[limits]\nconnections_per_ip = 2");
     let _server = home.serve();
