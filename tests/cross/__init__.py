@@ -1,0 +1,1 @@
+"""The binaries for boards, run here under qemu-user."""

@@ -1,0 +1,296 @@
+"""A board's binary, run here under qemu-user: made, looked at, spoken with, killed, made to panic, its store cut.
+
+    python -m cross RESULTS.json TARGET [part ...]
+
+The release binary is cross/build's; `panic` runs one of the same profile with our own debug assertions, `store` the tests of the
+store built for the target. x86-64 runs as it is.
+"""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from clients import kill
+from harness import compare, mails, wire
+from harness.report import Report
+from harness.server import Server
+
+from cross.targets import BUILT, ROOT, TARGETS, Elf, cargo
+
+BUILD_S_MAX = 1500
+TESTS_S_MAX = 600
+BINARY_BYTES_MAX = 6 << 20
+SEGMENT_ALIGNMENT_MIN = 16 << 10  # a kernel with 16 KiB pages (Raspberry Pi 5) maps no segment aligned to less
+SENDER = "sender@example.net"
+KILL_ROUNDS = 3
+# The store's tests that run in a minute or two under an emulator, with the words that choose them.
+STORE_TESTS = {
+    "store_cuts": [],
+    "power_cuts": ["a_seed_means_the_same_every_time"],
+    "store_model": ["bulk_work_goes_in_steps_and_ends_where_it_should"],
+}
+
+
+class Board:
+    """A target under test and what has been built for it."""
+
+    def __init__(self, report, target):
+        self.report = report
+        self.target = target
+        self.tests = {}
+        self.with_assertions = BUILT / "cross" / target.triple / "pigeon-with-assertions"
+
+    def check(self, what, good, why=""):
+        """One check of this target."""
+        return self.report.check(self.target.name, what, good, why)
+
+    def serving(self, program, *more):
+        """From now on `Server` starts this program of the target."""
+        os.environ["PIGEON"] = str(self.target.wrapped(program, *more))
+
+
+def build(board):
+    """The release binary, and beside it the store's tests: two cores, two profiles."""
+    tests = threading.Thread(target=board.report.guarded, args=("store tests built", _build_tests, board))
+    tests.start()
+    # First the one that can panic: what lies under target/ in the end is the release.
+    words = ["build", "--release", "--bin", "pigeon", "--config", "profile.release.package.pigeon.debug-assertions=true"]
+    made = cargo(board.target, words, BUILD_S_MAX)
+    board.with_assertions.write_bytes(made["pigeon"].read_bytes())
+    board.with_assertions.chmod(0o755)
+    done = subprocess.run(
+        ["cross/build", board.target.name], cwd=ROOT, capture_output=True, text=True, timeout=BUILD_S_MAX, check=False
+    )
+    tests.join()
+    if not board.check("cross/build", done.returncode == 0, done.stderr[-3000:]):
+        return
+    last = done.stdout.splitlines()[-1]
+    board.check("its last line is the path", ROOT / last == board.target.release, last)
+
+
+def _build_tests(board):
+    words = ["test", "--no-run", *(word for name in STORE_TESTS for word in ("--test", name))]
+    # Quick to build and to run; with our checks, because the dev profile has them. No line tables: nobody reads them.
+    quick = {"CARGO_PROFILE_DEV_OPT_LEVEL": "1", "CARGO_PROFILE_DEV_DEBUG": "0", "CARGO_PROFILE_DEV_INCREMENTAL": "false"}
+    board.tests = cargo(board.target, words, BUILD_S_MAX, quick | _no_fuzzer())
+
+
+def _no_fuzzer():
+    """The fuzzing engine is C++ that no test here calls: an empty library stands for it."""
+    library = BUILT / "cross" / "nothing" / "libnothing.a"
+    library.parent.mkdir(parents=True, exist_ok=True)
+    library.write_bytes(b"!<arch>\n")
+    return {"CUSTOM_LIBFUZZER_PATH": str(library), "CUSTOM_LIBFUZZER_STD_CXX": "none"}
+
+
+def shape(board):
+    """What the file is: static, for this machine, stripped, small, at home on any page size, without our paths."""
+    binary = board.target.release
+    elf = Elf(binary)
+    board.check("it is for this machine", elf.machine == board.target.machine, str(elf.machine))
+    board.check("it is static", elf.is_static)
+    board.check("it is stripped", not elf.has_symbols)
+    size = binary.stat().st_size
+    board.report.figure(f"{board.target.name}: release binary", size / (1 << 20), 6, "MiB", size <= BINARY_BYTES_MAX)
+    if board.target.name != "x86-64":
+        least = min(elf.alignments)
+        board.check("its segments can be mapped by a kernel with 16 KiB pages", least >= SEGMENT_ALIGNMENT_MIN, str(least))
+    paths = [path for path in (ROOT, Path.home()) if len(path.parts) > 2 or path != ROOT]
+    for path in {str(path) for path in paths} | {"/.cargo/registry", "target/cross/rust"} - {"/"}:
+        board.check(f"no path of the machine it was built on: {path}", path.encode() not in elf.octets)
+
+
+def dialogue(board):
+    """First mail: SMTP in, submission, read by IMAPS and POP3S, octet for octet; changes seen by the next session."""
+    board.serving(board.target.release)
+    _first_mail(board, "")
+
+
+def pages(board):
+    """The same where memory comes in pages of 16 KiB, as on a Raspberry Pi 5."""
+    if board.target.name != "aarch64":
+        return
+    board.serving(board.target.release, "-p", "16384")
+    _first_mail(board, "16 KiB pages: ")
+
+
+def _first_mail(board, where):
+    report, name = board.report, board.target.name
+    with Server() as server:
+        alice, bob = server.add_user("alice"), server.add_user("bob")  # without a server: the verb opens the store
+        server.start()
+        server.passwords[alice] = "another-1"
+        server.run("user", "password", alice, "--password-stdin", stdin=b"another-1\n")  # with one: by its socket
+        letters = [mails.typical(number, size) for number, size in enumerate((600, 2_000, 70_000, 3_000_000))]
+        smtp = wire.Smtp(server, starttls=True)
+        for letter in letters:
+            smtp.deliver([alice, bob], letter, SENDER)
+            report.messages(name, 1)
+        smtp.quit()
+        idle = wire.Imap(server, "imaps", tls=True, user=alice)
+        before = idle.select()
+        idle.idle()
+        submission = wire.Smtp(server, "submissions", tls=True, user=bob)
+        sent = mails.typical(9, 1_500)
+        submission.deliver([alice], sent, bob)
+        submission.quit()
+        seen = idle.line()
+        board.check(f"{where}an idle client hears of new mail", seen == b"* %d EXISTS" % (before + 1), repr(seen))
+        idle.done()
+        for user, client in ((alice, idle), (bob, wire.Imap(server, "imaps", tls=True, user=bob))):
+            client.select()
+            got = [octets for _, octets in client.bodies()]
+            want = [(letter, SENDER) for letter in letters] + ([(sent, bob)] if user == alice else [])
+            _compare(board, f"{where}IMAPS, {user}", want, got)
+        idle.command("UID STORE 1 +FLAGS.SILENT (\\Seen \\Flagged)")
+        idle.command('CREATE "Kept"')
+        idle.command('UID COPY 2 "Kept"')
+        idle.logout()
+        pop = wire.Pop3(server, "pop3s", tls=True, user=bob)
+        got = [pop.many(f"RETR {number + 1}") for number in range(len(letters))]
+        _compare(board, f"{where}POP3S", [(letter, SENDER) for letter in letters], got)
+        pop.one("DELE 1")
+        pop.quit()
+        server.restart()
+        again = wire.Imap(server, "imap", starttls=True, user=alice)
+        again.select()
+        flags = b" ".join(part for response in again.command("UID FETCH 1 (FLAGS)") for part in response)
+        board.check(f"{where}flags after a restart", b"\\Seen" in flags and b"\\Flagged" in flags, repr(flags))
+        board.check(f"{where}a copy after a restart", again.status("Kept") == 1)
+        found = again.command('UID SEARCH BODY "no such word anywhere"')[0][0]
+        board.check(f"{where}SEARCH", found == b"* SEARCH", repr(found))
+        again.logout()
+        pop = wire.Pop3(server, "pop3", stls=True, user=bob)
+        board.check(f"{where}what POP3 deleted is gone", pop.one("STAT").split()[1] == str(len(letters) - 1))
+        pop.quit()
+        done = server.run("status", check=False)
+        board.check(f"{where}status", done.returncode == 0, done.stderr.decode()[-300:])
+        took = server.stop()
+        board.check(f"{where}it ends within 5 s of SIGTERM", took < 5, f"{took:.1f} s")
+
+
+def _compare(board, what, want, got):
+    board.check(f"{what}: {len(want)} messages", len(want) == len(got), str(len(got)))
+    for (sent, sender), stored in zip(want, got):
+        try:
+            difference = compare.difference(sent, compare.uncompleted(compare.without_trace(stored, sender), sent))
+        except ValueError as error:
+            difference = str(error)
+        board.check(f"{what}: octet for octet", difference is None, difference or "")
+
+
+def killed(board):
+    """kill -9 while mail comes in, and a start: what was acknowledged is there."""
+    board.serving(board.target.release)
+    with Server() as server:
+        users = [server.add_user(f"user{number}") for number in range(kill.USERS)]
+        acknowledged = {}
+        for number in range(KILL_ROUNDS):
+            server.start()
+            streams = [kill.Stream(server, users, stream, number, stream == 0) for stream in range(3)]
+            for stream in streams:
+                stream.start()
+            time.sleep(2)
+            server.kill()
+            for stream in streams:
+                stream.join()
+                acknowledged |= stream.acknowledged
+        server.start()
+        board.report.messages(board.target.name, len(acknowledged))
+        board.check("mail was acknowledged before each kill", len(acknowledged) >= KILL_ROUNDS, str(len(acknowledged)))
+        for user in users:
+            client = wire.Imap(server, user=user, timeout=180)
+            client.select()
+            there = [octets for _, octets in client.bodies()]
+            client.logout()
+            for (owner, name), octets in acknowledged.items():
+                if owner == user:
+                    count = sum(stored.endswith(octets) for stored in there)
+                    board.check(f"kill -9: {name} is there once for {user}", count == 1, str(count))
+
+
+def panic(board):
+    """One session panics; those beside it and after it work: the binary unwinds."""
+    board.serving(board.with_assertions)
+    os.environ["PIGEON_PANIC"] = "imaps"
+    try:
+        with Server() as server:
+            alice = server.add_user("alice")
+            server.start()
+            beside = wire.Smtp(server)
+            doomed = wire.Imap(server, "imaps", tls=True)
+            try:
+                doomed.command("NOOP")
+                board.check("the session ends", False, "it answered")
+            except (ConnectionError, OSError):
+                board.check("the session ends", True)
+            board.check("the server lives", server.child.poll() is None, server.tail())
+            board.check("the log says so", "a session ended by a bug service=imaps" in server.tail(), server.tail())
+            beside.deliver([alice], mails.typical(1, 2_000), SENDER)
+            after = wire.Imap(server, "imaps", tls=True, user=alice)
+            board.check("the next session works", after.select() == 1)
+            after.logout()
+            beside.quit()
+            server.stop()
+    finally:
+        del os.environ["PIGEON_PANIC"]
+
+
+def store(board):
+    """The store's crash tests, built for the target."""
+    for name, words in STORE_TESTS.items():
+        begun = time.monotonic()
+        done = subprocess.run(
+            [board.target.wrapped(board.tests[name]), *words, "--test-threads=2"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=TESTS_S_MAX,
+            check=False,
+            env=os.environ | {"RUST_BACKTRACE": "0"},
+        )
+        passed = done.returncode == 0 and " 0 passed" not in done.stdout
+        board.check(f"tests/{name}.rs", passed, (done.stdout + done.stderr)[-3000:])
+        print(f"  tests/{name}.rs: {time.monotonic() - begun:.0f} s", flush=True)
+
+
+def foreign(board):
+    """The control: this processor refuses a newer one's binary, so the emulator does look at instructions."""
+    other = board.target.foreign and TARGETS[board.target.foreign]
+    if not other:
+        return
+    if not other.release.exists():
+        board.report.leave_out(f"{other.name}'s binary on {board.target.name}", "it is not built")
+        return
+    words = [*board.target.runner, other.release, "--version"]
+    done = subprocess.run(words, capture_output=True, timeout=60, check=False)
+    board.check(f"{other.name}'s binary does not run", done.returncode != 0 and b"pigeon" not in done.stdout)
+
+
+PARTS = {
+    "build": build,
+    "shape": shape,
+    "dialogue": dialogue,
+    "pages": pages,
+    "killed": killed,
+    "panic": panic,
+    "store": store,
+    "foreign": foreign,
+}
+
+
+def main(words):
+    """Runs the parts of one target."""
+    report = Report()
+    board = Board(report, TARGETS[words[1]])
+    for name, part in PARTS.items():
+        if not words[2:] or name in words[2:]:
+            report.guarded(f"{board.target.name} {name}", part, board)
+    return report.end(Path(words[0]))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
