@@ -1,6 +1,8 @@
 //! What an image for a board calls, as its init calls it: the card's file taken over and its secrets erased, releases
 //! verified and written into the other slot.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on may stop")]
+
 use assert_cmd::Command;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -178,4 +180,66 @@ fn imagers_file_is_read_beside_ours() {
     assert!(board.settings().contains("HOSTNAME='post'") && board.settings().contains("WIFI_PSK='f42c6f"));
     let card = board.card("rpi-preseed.toml");
     assert!(!card.contains("$6$salt$hash") && !card.contains("\"password\""), "{card}");
+}
+
+/// A board whose slots hold 8 KiB each, running 0.1.0 from slot a.
+fn board_with_slots() -> Board {
+    let board = Board::new();
+    for slot in ["slot-a", "slot-b"] {
+        fs::create_dir(board.boot().join(slot)).unwrap();
+        board.write(&format!("{slot}/system"), [b'o'; 8_192]);
+    }
+    board.write("slots.env", format!("{:\n<512}", "good=a\ntry=\ntries=0\n"));
+    let etc = board.0.path().join("etc");
+    fs::create_dir_all(etc.join("pigeon")).unwrap();
+    fs::write(etc.join("pigeon-board"), "rpi-arm64\n").unwrap();
+    fs::write(etc.join("pigeon-version"), "0.1.0\n").unwrap();
+    fs::write(etc.join("pigeon/release.pub"), include_str!("data/release/example.pub")).unwrap();
+    fs::write(board.0.path().join("new.release"), include_bytes!("data/release/example.release")).unwrap();
+    board
+}
+
+const APPLY: [&str; 9] = ["update", "--apply", "new.release", "--boot", "boot", "--system", "etc", "--slot", "a"];
+
+#[test]
+fn a_release_is_checked_applied_tried_and_found_good() {
+    let board = board_with_slots();
+    let checked = board.pigeon(&["update", "--check", "new.release", "--system", "etc"]).assert().success();
+    let said = String::from_utf8(checked.get_output().stdout.clone()).unwrap();
+    assert!(said.contains("pigeon 0.2.0 for rpi-arm64"), "{said}");
+    assert!(board.card("slots.env").starts_with("good=a\ntry=\n"), "--check changes nothing");
+
+    board.pigeon(&APPLY).assert().success();
+    let slot = fs::read(board.boot().join("slot-b/system")).unwrap();
+    assert!(slot.starts_with(b"an example of a system\n") && slot.len() == 8_192);
+    assert!(board.card("slots.env").starts_with("good=a\ntry=b\ntries=2\n"));
+    assert_eq!(board.card("slots.env").len(), 512);
+
+    board.pigeon(&["board", "healthy", "--boot", "boot", "--slot", "b"]).assert().success();
+    assert!(board.card("slots.env").starts_with("good=b\ntry=\ntries=0\n"));
+}
+
+#[test]
+fn what_must_not_be_applied_is_refused_with_a_remedy_and_changes_nothing() {
+    let rows: [(&str, &str, &[u8]); 4] = [
+        ("etc/pigeon-version", "--allow-older", b"0.3.0"),
+        ("etc/pigeon-board", "for this board", b"pc-amd64"),
+        ("etc/pigeon/release.pub", "fetch the file again", include_bytes!("data/release/other.pub")),
+        ("boot/slot-b/system", "write the new image", &[b'o'; 1_000]),
+    ];
+    for (file, words, octets) in rows {
+        let board = board_with_slots();
+        fs::write(board.0.path().join(file), octets).unwrap();
+        let before = (board.card("slots.env"), board.card("slot-b/system"));
+        let refused = board.pigeon(&APPLY).assert().code(1);
+        let said = String::from_utf8(refused.get_output().stderr.clone()).unwrap();
+        assert!(said.contains(words), "{file}: {said}");
+        assert_eq!((board.card("slots.env"), board.card("slot-b/system")), before, "{file}");
+    }
+    let board = board_with_slots();
+    fs::write(board.0.path().join("etc/pigeon-version"), "0.3.0").unwrap();
+    board.pigeon(&APPLY).arg("--allow-older").assert().success();
+    // Not booted from a slot, as this machine is.
+    let said = board.pigeon(&["board", "healthy", "--boot", "boot"]).assert().code(1);
+    assert!(String::from_utf8_lossy(&said.get_output().stderr).contains("pigeon.slot="));
 }

@@ -162,7 +162,7 @@ mod tests {
         let (mut olds, mut news) = (0, 0);
         for (old, new) in texts() {
             for operations in 0..12 {
-                for seed in 1..40 {
+                for seed in 1..20 {
                     let disk = Disk::new(&[(NAME, old.clone())]);
                     disk.operations.set(operations);
                     let done = exchange(&disk, NAME, &new).is_ok();

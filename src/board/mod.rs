@@ -37,10 +37,19 @@
 mod erase;
 mod files;
 mod first_boot;
+mod grow;
+mod ioctl;
+mod mbr;
+mod release;
 mod report;
 mod settings;
 mod slots;
 mod text;
+mod update;
 
 pub use first_boot::{NewAccount, Outcome, Plan, machine_memory, tell_addresses};
+pub use grow::{GrowError, Grown, grow};
+pub use mbr::TableError;
+pub use release::{Release, ReleaseError, judge, open, verify};
 pub use slots::{Slot, healthy};
+pub use update::apply;

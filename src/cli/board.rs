@@ -4,8 +4,13 @@ use super::board_args::{BoardOrder, UpdateArgs};
 use super::output::{Failure, say};
 use crate::accounts::weakness;
 use crate::base::replace_file;
-use crate::board::{NewAccount, Outcome, Plan, Slot, healthy, machine_memory, tell_addresses};
+use crate::board::{
+    GrowError, NewAccount, Outcome, Plan, ReleaseError, Slot, apply, grow, healthy, judge, machine_memory, open,
+    tell_addresses, verify,
+};
+use crate::config::human_bytes;
 use crate::serve::{Answer, Asked, Password, Request, become_owner, create_folder};
+use std::io::BufReader;
 use std::path::Path;
 
 pub(super) fn run(order: BoardOrder) -> Result<(), Failure> {
@@ -13,7 +18,12 @@ pub(super) fn run(order: BoardOrder) -> Result<(), Failure> {
         BoardOrder::FirstBoot { boot, data, settings, memory } => first_boot(&boot, &data, &settings, memory),
         BoardOrder::Report { boot, addresses, .. } => tell_addresses(&boot, &addresses)
             .map_err(|error| Failure::Failed(format!("cannot write the report in {}: {error}", boot.display()))),
-        BoardOrder::Grow { .. } => Err(Failure::Failed("`pigeon board grow` does not exist yet".to_owned())),
+        BoardOrder::Grow { disk, partition, mount } => {
+            let failed = |error: GrowError| Failure::Failed(format!("{}: {error}", disk.display()));
+            let grown = grow(&disk, partition, &mount).map_err(failed)?;
+            let what = if grown.partition || grown.files { "grown to" } else { "has all there is:" };
+            say(&format!("{} partition {partition}: {what} {}\n", disk.display(), human_bytes(grown.bytes)))
+        }
         BoardOrder::Mdns { .. } => Err(Failure::Failed("`pigeon board mdns` does not exist yet".to_owned())),
         BoardOrder::Clock { .. } => Err(Failure::Failed("`pigeon board clock` does not exist yet".to_owned())),
         BoardOrder::Healthy { boot, slot } => {
@@ -25,8 +35,39 @@ pub(super) fn run(order: BoardOrder) -> Result<(), Failure> {
     }
 }
 
-pub(super) fn update(_args: &UpdateArgs) -> Result<(), Failure> {
-    Err(Failure::Failed("`pigeon update` does not exist yet".to_owned()))
+pub(super) fn update(args: &UpdateArgs) -> Result<(), Failure> {
+    let Some(path) = args.apply.as_ref().or(args.check.as_ref()) else {
+        return Err(Failure::Usage("--check or --apply names the release file".to_owned()));
+    };
+    let key_file = args.key.clone().unwrap_or_else(|| args.system.join("pigeon/release.pub"));
+    let key = std::fs::read_to_string(&key_file).map_err(|error| {
+        let words = format!("cannot read the release key {}: {error}", key_file.display());
+        Failure::Failed(format!("{words}\n    remedy: name the key that signed the release, with --key"))
+    })?;
+    let refused =
+        |error: ReleaseError| Failure::Failed(format!("{}: {error}\n    remedy: {}", path.display(), error.remedy()));
+    let mut file = BufReader::new(std::fs::File::open(path).map_err(|error| refused(error.into()))?);
+    let release = open(&mut file, &key).map_err(refused)?;
+    let what = format!("pigeon {} for {}, {}", release.version, release.board, human_bytes(release.bytes));
+    if args.apply.is_none() {
+        verify(&mut file, &release).map_err(refused)?;
+        return say(&format!("{what}\nsigned: {}\n", release.comment));
+    }
+    let slot = running(args.slot.as_deref())?;
+    let told = |name: &str| {
+        let path = args.system.join(name);
+        let text = std::fs::read_to_string(&path);
+        text.map(|text| text.trim().to_owned()).map_err(|error| {
+            let words = format!("this is no image for a board: cannot read {}: {error}", path.display());
+            Failure::Failed(format!("{words}\n    remedy: install the package of the new version instead"))
+        })
+    };
+    judge(&release, &told("pigeon-board")?, &told("pigeon-version")?, args.allow_older).map_err(refused)?;
+    apply(&args.boot, slot, &mut file, &release).map_err(refused)?;
+    say(&format!(
+        "{what}: in slot {}\nThe next start tries it, and falls back to this system if it does not come up.\n",
+        slot.other()
+    ))
 }
 
 /// The slot that runs, as told or as the kernel was told.

@@ -228,9 +228,10 @@ impl Reader<'_> {
     fn wifi(&mut self, root: &DeTable<'_>) -> Option<Wifi> {
         let ssid_remedy = "write ssid = \"the network's name\", of at most 32 octets";
         let (ssid, place) = self.string(root, "wifi", "ssid", ssid_remedy).or_else(|| {
-            if let Some(section) = root.get("wifi").filter(|section| section.get_ref().is_table()) {
-                let has_one = section.get_ref().get("ssid").is_some();
-                self.demand(has_one, section.span(), || "[wifi] has no `ssid`".to_owned(), ssid_remedy);
+            let section = root.get("wifi").and_then(|section| Some((section.get_ref().as_table()?, section.span())));
+            if let Some((section, place)) = section {
+                let is_said = section.is_empty() || section.get("ssid").is_some();
+                self.demand(is_said, place, || "[wifi] has no `ssid`".to_owned(), ssid_remedy);
             }
             None
         })?;
@@ -435,6 +436,25 @@ mod tests {
             let said = format!("{problems:?}{board:?}");
             assert!(!said.contains("hunter2") && !said.contains("1234567"), "{said}");
         }
+    }
+
+    #[test]
+    fn the_file_on_the_card_says_nothing_until_its_lines_are_wanted_and_names_every_key() {
+        const SHIPPED: &str = include_str!("../../board/pigeon.toml");
+        let (parsed, board, problems) = read(SHIPPED);
+        assert_eq!((board, problems, parsed.config), (Board::default(), vec![], crate::config::Config::new("")));
+
+        let wanted = |line: &str| match line.strip_prefix("# ") {
+            Some(plain) if plain.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) => format!("{plain}\n"),
+            _ => format!("{line}\n"),
+        };
+        let text: String = SHIPPED.lines().map(wanted).collect();
+        let (parsed, board, problems) = read(&text);
+        assert_eq!(problems, []);
+        for (section, key) in KEYS {
+            assert!(parsed.places.of(&format!("{section}.{key}")).is_some(), "{section}.{key}");
+        }
+        assert!(board.accounts.len() == 2 && board.restore && board.wifi.unwrap().hidden);
     }
 
     #[test]
