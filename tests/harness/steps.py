@@ -143,20 +143,23 @@ class Run:
 
 def programs(run):
     """installs the mail programs and Python packages the tests use (as root)"""
-    absent = [package for package, program in PACKAGES.items() if shutil.which(program) is None]
-    if os.geteuid() == 0:
-        wanted = absent + [
-            package for package in EXTRA_PACKAGES if not any(Path("/var/lib/dpkg/info").glob(f"{package}*.list"))
-        ]
-        if wanted and shutil.which("apt-get"):
-            quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-            run.command("programs", ["apt-get", "update", "-qq"], 180, quiet)
-            run.command("programs", ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *wanted], 300, quiet)
+    extra = [package for package in EXTRA_PACKAGES if not any(Path("/var/lib/dpkg/info").glob(f"{package}*.list"))]
+    _install(run, "programs", PACKAGES, extra)
     _python_packages(run)
-    absent = [package for package, program in PACKAGES.items() if shutil.which(program) is None]
+    run.passed += 1
+
+
+def _install(run, name, packages, extra=()):
+    """Debian packages whose programs are not there, as root; what is missing then is named."""
+    absent = [package for package, program in packages.items() if shutil.which(program) is None]
+    if (absent or extra) and os.geteuid() == 0 and shutil.which("apt-get"):
+        quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+        words = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *absent, *extra]
+        run.command(name, ["apt-get", "update", "-qq"], 180, quiet)
+        run.command(name, words, 300, quiet)
+        absent = [package for package in absent if shutil.which(packages[package]) is None]
     if absent:
         run.missing("programs not installed: " + ", ".join(absent))
-    run.passed += 1
 
 
 def _python_packages(run):
@@ -303,6 +306,29 @@ def fuzz(run):
     run.passed += 1
 
 
+def cross(run):
+    """the binary for 64-bit boards, built and run under qemu-user: mail, kill -9, a panic, the store's crash tests"""
+    _install(run, "cross", {"qemu-user-static": "qemu-aarch64-static"})
+    _python_step(run, "cross", "cross", 1800, "aarch64")
+
+
+def cross_long(run):
+    """the same for 32-bit boards and for x86-64; one target built twice in two places gives the same bytes"""
+    _install(run, "cross-long", {"qemu-user-static": "qemu-aarch64-static"})
+    failures = []
+    for target in ("armv7", "armv6", "x86-64"):
+        try:
+            _python_step(run, "cross-long", "cross", 3600, target)
+        except Failed as error:
+            failures.append(f"{target}: {error}")
+    try:
+        _python_step(run, "cross-long", "cross", 3600, "aarch64", "twice")
+    except Failed as error:
+        failures.append(f"built twice: {error}")
+    if failures:
+        raise Failed("; ".join(failures))
+
+
 def cuts(run):
     """a million simulated power cuts"""
     words = ["cargo", "test", "--locked", "--profile", "long", "--test", "power_cuts", "a_power_cut_at", "--", "--nocapture"]
@@ -342,11 +368,14 @@ STEPS = {
     "readme": readme,
 }
 
+# What `--gate` adds, as .ci/run does.
+GATE_STEPS = {"cross": cross}
+
 # What `--long` adds.
-LONG_STEPS = {"disks-long": disks_long, "cuts": cuts, "fuzz-long": fuzz_long}
+LONG_STEPS = {"disks-long": disks_long, "cross-long": cross_long, "cuts": cuts, "fuzz-long": fuzz_long}
 
 # What runs after what, and beside what: compilers use one core at a time for long. Memory and time are measured alone.
-LANES = [[["programs"]], [["format", "clippy", "unit", "doc"], ["release", "clients", "kill", "disks", "readme"]], [["fuzz"]], [["budgets"]], [["disks-long"]], [["cuts"]], [["fuzz-long"]]]
+LANES = [[["programs"]], [["format", "clippy", "unit", "doc"], ["release", "clients", "kill", "disks", "readme"]], [["fuzz"]], [["budgets"]], [["cross"]], [["disks-long"]], [["cross-long"]], [["cuts"]], [["fuzz-long"]]]
 
 
 def main(names):
@@ -354,13 +383,15 @@ def main(names):
     if names == ["--list"]:
         for name, step in STEPS.items():
             print(f"{name:<10}{step.__doc__}")
+        for name, step in GATE_STEPS.items():
+            print(f"{name:<10}{step.__doc__} (with --gate, or by name)")
         for name, step in LONG_STEPS.items():
             print(f"{name:<10}{step.__doc__} (with --long, or by name)")
         return 0
-    is_long = "--long" in names
-    names = [name for name in names if name != "--long"]
-    chosen = names or list(STEPS) + (list(LONG_STEPS) if is_long else [])
-    STEPS.update(LONG_STEPS)
+    added = [steps for option, steps in (("--gate", GATE_STEPS), ("--long", LONG_STEPS)) if option in names]
+    names = [name for name in names if name not in ("--gate", "--long")]
+    chosen = names or [name for steps in (STEPS, *added) for name in steps]
+    STEPS.update(GATE_STEPS | LONG_STEPS)
     unknown = [name for name in names if name not in STEPS]
     if unknown:
         print(f"no such step: {' '.join(unknown)}; tests/run --list")
