@@ -74,6 +74,33 @@ def build(board):
     board.check("its last line is the path", ROOT / last == board.target.release, last)
 
 
+# Programs that stand in for apt's: what each does, and what cross/build must say then.
+REFUSALS = {
+    "compiler and std out of step": ("exit 0", "[ $2 = rust-web-src ] && minor=96; echo '  Candidate: '1.${minor:-97}.0-1", "are out of step"),
+    "no security suite": ("exit 0", "echo '  Candidate: 1.85.0+dfsg3-1'", "Pigeon needs 1.90"),
+    "no network": ("echo 'E: no such host' >&2; exit 100", "exit 0", "Is the machine online?"),
+}
+
+
+def refusals(board):
+    """What goes wrong on the way to a compiler is named, with what to do; nothing is left that looks complete."""
+    for what, (apt_get, apt_cache, words) in REFUSALS.items():
+        with tempfile.TemporaryDirectory(prefix="pigeon-refused-") as folder:
+            tree, programs = Path(folder) / "tree", Path(folder) / "bin"
+            shutil.copytree(ROOT / "cross", tree / "cross")
+            programs.mkdir()
+            for name, text in (("apt-get", apt_get), ("apt-cache", apt_cache), ("dpkg-query", "echo install ok installed")):
+                (programs / name).write_text(f"#!/bin/bash\n{text}\n", encoding="ascii")
+                (programs / name).chmod(0o755)
+            path = {"PATH": f"{programs}:{os.environ['PATH']}"}
+            done = subprocess.run(
+                [tree / "cross" / "build", board.target.name], capture_output=True, text=True, env=os.environ | path, timeout=60, check=False
+            )
+            told = done.returncode == 1 and words in done.stderr and not done.stdout
+            board.check(f"{what}: it says so", told, f"{done.returncode} {done.stdout} {done.stderr}")
+            board.check(f"{what}: nothing counts as fetched", not list(tree.glob("target/cross/*/complete")))
+
+
 def _build_tests(board):
     words = ["test", "--no-run", *(word for name in STORE_TESTS for word in ("--test", name))]
     # Quick to build and to run; with our checks, because the dev profile has them. No line tables: nobody reads them.
@@ -306,6 +333,7 @@ def twice(board):
 
 
 PARTS = {
+    "refusals": refusals,
     "build": build,
     "shape": shape,
     "dialogue": dialogue,
