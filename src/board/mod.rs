@@ -34,6 +34,7 @@
 //!
 //! Knows the mail server by its configuration and its accounts alone.
 
+mod clock;
 mod erase;
 mod files;
 mod first_boot;
@@ -44,9 +45,11 @@ mod release;
 mod report;
 mod settings;
 mod slots;
+mod sntp;
 mod text;
 mod update;
 
+pub use clock::keep_clock;
 pub use first_boot::{NewAccount, Outcome, Plan, machine_memory, tell_addresses};
 pub use grow::{GrowError, Grown, grow};
 pub use mbr::TableError;

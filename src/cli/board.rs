@@ -5,11 +5,11 @@ use super::output::{Failure, say};
 use crate::accounts::weakness;
 use crate::base::replace_file;
 use crate::board::{
-    GrowError, NewAccount, Outcome, Plan, ReleaseError, Slot, apply, grow, healthy, judge, machine_memory, open,
-    tell_addresses, verify,
+    GrowError, NewAccount, Outcome, Plan, ReleaseError, Slot, apply, grow, healthy, judge, keep_clock, machine_memory,
+    open, tell_addresses, verify,
 };
 use crate::config::human_bytes;
-use crate::serve::{Answer, Asked, Password, Request, become_owner, create_folder};
+use crate::serve::{self, Answer, Asked, Password, Request, become_owner, create_folder};
 use std::io::BufReader;
 use std::path::Path;
 
@@ -25,7 +25,10 @@ pub(super) fn run(order: BoardOrder) -> Result<(), Failure> {
             say(&format!("{} partition {partition}: {what} {}\n", disk.display(), human_bytes(grown.bytes)))
         }
         BoardOrder::Mdns { .. } => Err(Failure::Failed("`pigeon board mdns` does not exist yet".to_owned())),
-        BoardOrder::Clock { .. } => Err(Failure::Failed("`pigeon board clock` does not exist yet".to_owned())),
+        BoardOrder::Clock { servers } => {
+            serve::start_log();
+            keep_clock(&servers).map_err(|error| Failure::Failed(format!("cannot set the clock: {error}")))
+        }
         BoardOrder::Healthy { boot, slot } => {
             let slot = running(slot.as_deref())?;
             let told = healthy(&boot, slot)
