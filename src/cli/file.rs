@@ -2,6 +2,7 @@
 
 use super::output::{Failure, complain_of};
 use crate::config::{Parsed, SYSTEM_FILE, read};
+use crate::serve::settle_hostname;
 use std::path::{Path, PathBuf};
 
 /// The folder that `pigeon up` makes.
@@ -46,10 +47,12 @@ pub(super) fn text(file: &Path) -> Result<String, Failure> {
 /// The configuration in the file; every problem in it is printed.
 pub(super) fn load(file: &Path) -> Result<Parsed, Failure> {
     let text = text(file)?;
-    read(&text, &folder(file)).map_err(|problems| {
+    let mut parsed = read(&text, &folder(file)).map_err(|problems| {
         complain_of(&file.display().to_string(), &text, &problems);
         Failure::Told
-    })
+    })?;
+    settle_hostname(&mut parsed.config);
+    Ok(parsed)
 }
 
 /// The folder a file is in, absolute, so that what it names is found from anywhere.

@@ -5,7 +5,7 @@ use super::file;
 use super::output::{Failure, say, say_json};
 use crate::config::{Config, Problem, Service, Severity, Style, TlsFiles, read_what_is_good, report};
 use crate::net::Listener;
-use crate::serve::{Asked, Served, connect, control_group_memory, is_without_ipv6, socket_unit};
+use crate::serve::{Asked, Served, connect, control_group_memory, is_without_ipv6, settle_hostname, socket_unit};
 use crate::tls::{TlsError, examine};
 use rustix::fs::{Access, FlockOperation, access, flock, statfs, statvfs};
 use serde::Serialize;
@@ -40,7 +40,8 @@ pub(super) fn check(config: Option<&Path>, json: bool) -> Result<(), Failure> {
 /// Those of the file, and those that what could be read of it has on this machine.
 fn every_problem(text: &str, folder: &Path) -> Vec<Problem> {
     let (parsed, mut problems) = read_what_is_good(text, folder);
-    if let Some(parsed) = parsed {
+    if let Some(mut parsed) = parsed {
+        settle_hostname(&mut parsed.config);
         let of_machine = judge(&parsed.config, &parsed.places, &gather(&parsed.config));
         // A value that is wrong in itself says nothing about the machine.
         let is_new = |problem: &Problem| problem.place.is_none() || problems.iter().all(|p| p.place != problem.place);

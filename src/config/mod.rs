@@ -29,6 +29,8 @@ const MIB: u64 = 1 << 20;
 
 /// Where the configuration is looked for when nobody says.
 pub const SYSTEM_FILE: &str = "/etc/pigeon/pigeon.toml";
+/// As `hostname`: the machine's own name, whatever it is.
+pub const HOSTNAME_AUTO: &str = "auto";
 /// The data directory when nobody says.
 pub const DATA: &str = "/var/lib/pigeon";
 

@@ -3,6 +3,7 @@
 
 mod ceilings;
 mod control;
+mod hostname;
 mod house;
 mod listeners;
 mod logger;
@@ -20,6 +21,7 @@ mod wear;
 mod world;
 
 pub use control::{Asked, ask, connect, socket_path};
+pub use hostname::settle_hostname;
 pub use listeners::{is_without_ipv6, remedy_for, socket_unit};
 pub use logger::start as start_log;
 pub use malloc::tune as tune_allocator;

@@ -1,6 +1,7 @@
 //! SIGHUP: the certificate and the configuration are read again. What can change does, for new connections; what needs
 //! a restart is named in the log; a file with problems changes nothing but a renewed certificate.
 
+use super::hostname::settle_hostname;
 use super::listeners::Listeners;
 use super::server::Server;
 use super::tls_source;
@@ -45,7 +46,10 @@ fn read_again(file: &Path) -> Option<Config> {
         }
     };
     match read(&text, file.parent().unwrap_or(Path::new("."))) {
-        Ok(parsed) => Some(parsed.config),
+        Ok(mut parsed) => {
+            settle_hostname(&mut parsed.config);
+            Some(parsed.config)
+        }
         Err(problems) => {
             for problem in problems {
                 let line = problem.line(&text).map_or_else(String::new, |line| format!(" line={line}"));

@@ -1,0 +1,62 @@
+//! `hostname = "auto"`: the machine's own name, with its domain if the machine knows it. So a package can bring a
+//! configuration that nobody must edit before the first start.
+
+use crate::config::{Config, HOSTNAME_AUTO, is_host_name};
+
+/// Where a machine says which domain it is in (hosts(5)).
+const HOSTS: &str = "/etc/hosts";
+
+/// Puts the machine's name where the configuration says `auto`.
+pub fn settle_hostname(config: &mut Config) {
+    if config.hostname == HOSTNAME_AUTO {
+        let system = rustix::system::uname();
+        let hosts = std::fs::read_to_string(HOSTS).unwrap_or_default();
+        config.hostname = full_name(&system.nodename().to_string_lossy(), &hosts);
+    }
+}
+
+/// The machine's name with its domain: as it is, or the name that stands first beside it among its addresses (as
+/// `hostname -f` finds it).
+fn full_name(name: &str, hosts: &str) -> String {
+    let full = || {
+        hosts.lines().find_map(|line| {
+            let mut names = line.split('#').next().unwrap_or_default().split_ascii_whitespace().skip(1);
+            let first = names.next().filter(|first| first.contains('.'))?;
+            names.any(|other| other == name).then(|| first.to_owned())
+        })
+    };
+    let found = if name.contains('.') { name.to_owned() } else { full().unwrap_or_else(|| name.to_owned()) };
+    if is_host_name(&found) { found.to_ascii_lowercase() } else { "localhost".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machines_name_comes_with_its_domain_where_it_is_known() {
+        let debian =
+            "127.0.0.1\tlocalhost\n127.0.1.1\tPost.Example.org post # by the installer\n::1 localhost ip6-localhost\n";
+        for (name, hosts, expected, why) in [
+            ("post", debian, "post.example.org", "as Debian's installer writes it"),
+            ("mail.example.net", debian, "mail.example.net", "it is whole already"),
+            ("box", debian, "box", "no domain is known; `pigeon check` warns"),
+            ("box", "192.0.2.1 a.example # box\n", "box", "in a comment"),
+            ("box", "192.0.2.1 box box.example\n", "box", "the first name is the one that counts"),
+            ("my_box", "", "localhost", "no name that another server would take"),
+            ("", "", "localhost", "no name at all"),
+        ] {
+            assert_eq!(full_name(name, hosts), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn only_auto_is_replaced() {
+        let mut config = Config::new("mail.example.org");
+        settle_hostname(&mut config);
+        assert_eq!(config.hostname, "mail.example.org");
+        config.hostname = HOSTNAME_AUTO.to_owned();
+        settle_hostname(&mut config);
+        assert_ne!(config.hostname, HOSTNAME_AUTO);
+    }
+}
