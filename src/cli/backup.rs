@@ -160,7 +160,7 @@ pub(super) fn restore(config: Option<&Path>, source: &Path, to: Option<&Path>) -
 
 pub(super) fn salvage(config: Option<&Path>) -> Result<(), Failure> {
     let config = super::manage::configuration(config)?;
-    if !config.data.join("lock").exists() {
+    if !super::manage::has_store(&config)? {
         return Err(Failure::Failed(format!("there is no store in {}", config.data.display())));
     }
     if connect(&config.data)?.is_some() {
@@ -201,7 +201,7 @@ fn hold(config: &Config) -> Result<HeldFiles, Failure> {
             Err(error) => Err(Failure::TryLater(format!("the server did not answer: {error}"))),
         };
     }
-    if !config.data.join("lock").exists() {
+    if !super::manage::has_store(config)? {
         return Err(Failure::Failed(format!("there is no store in {}", config.data.display())));
     }
     let disk = disk(&config.data)?;

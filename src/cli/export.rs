@@ -55,7 +55,7 @@ enum Stop {
 
 pub(super) fn run(config: Option<&Path>, what: &What<'_>) -> Result<(), Failure> {
     let config = file::load(&file::of_verb(config))?.config;
-    if !config.data.join("lock").exists() {
+    if !super::manage::has_store(&config)? {
         return Err(Failure::Failed(format!("there is no store in {} yet", config.data.display())));
     }
     let note = prepare(what)?;

@@ -139,10 +139,20 @@ fn change(config: Option<&Path>, request: Request, done: &str) -> Result<(), Fai
     }
 }
 
+/// Whether there is a store; an error when this user may not know.
+pub(super) fn has_store(config: &Config) -> Result<bool, Failure> {
+    config.data.join("lock").try_exists().map_err(|error| {
+        let data = config.data.display();
+        Failure::Failed(format!(
+            "cannot look into {data}: {error}\n    remedy: run the command as root or as the user that Pigeon runs as"
+        ))
+    })
+}
+
 /// Whom to ask for a list; a list alone creates nothing.
 pub(super) fn reading(config: Option<&Path>) -> Result<Asked, Failure> {
     let config = configuration(config)?;
-    if !config.data.join("lock").exists() {
+    if !has_store(&config)? {
         let data = config.data.display();
         return Err(Failure::Failed(format!(
             "there is no store in {data} yet\n    remedy: `pigeon serve` and `pigeon user add` make one"
