@@ -114,7 +114,7 @@ class Run:
     def _wait(self, child, log, start, seconds_max, name):
         """Waits for a child, showing what Python steps say as it comes; ends its whole session when it is late."""
         shown, end = start, time.monotonic() + seconds_max
-        live = name in ("clients", "kill", "disks", "budgets", "readme", "fuzz", "disks-long", "cuts", "fuzz-long")
+        live = name in ("clients", "kill", "disks", "budgets", "readme", "fuzz", "packages", "disks-long", "cuts", "fuzz-long")
         while True:
             code = child.poll()
             if live:
@@ -329,6 +329,17 @@ def cross_long(run):
         raise Failed("; ".join(failures))
 
 
+def packages(run):
+    """the Debian packages: installed, upgraded, removed and purged in a root by debootstrap; served from by a real systemd"""
+    _install(run, "packages", {"debootstrap": "debootstrap", "systemd-container": "systemd-nspawn"})
+    _python_step(run, "packages", "packages", 1800, "x86-64", "aarch64")
+
+
+def packages_long(run):
+    """the package for 32-bit boards, looked into"""
+    _python_step(run, "packages-long", "packages", 600, "armv7")
+
+
 def cuts(run):
     """a million simulated power cuts"""
     words = ["cargo", "test", "--locked", "--profile", "long", "--test", "power_cuts", "a_power_cut_at", "--", "--nocapture"]
@@ -369,13 +380,13 @@ STEPS = {
 }
 
 # What `--gate` adds, as .ci/run does.
-GATE_STEPS = {"cross": cross}
+GATE_STEPS = {"cross": cross, "packages": packages}
 
 # What `--long` adds.
-LONG_STEPS = {"disks-long": disks_long, "cross-long": cross_long, "cuts": cuts, "fuzz-long": fuzz_long}
+LONG_STEPS = {"disks-long": disks_long, "cross-long": cross_long, "packages-long": packages_long, "cuts": cuts, "fuzz-long": fuzz_long}
 
 # What runs after what, and beside what: compilers use one core at a time for long. Memory and time are measured alone.
-LANES = [[["programs"]], [["format", "clippy", "unit", "doc"], ["release", "clients", "kill", "disks", "readme"]], [["fuzz"]], [["budgets"]], [["cross"]], [["disks-long"]], [["cross-long"]], [["cuts"]], [["fuzz-long"]]]
+LANES = [[["programs"]], [["format", "clippy", "unit", "doc"], ["release", "clients", "kill", "disks", "readme"]], [["fuzz"]], [["budgets"]], [["cross"]], [["packages"]], [["disks-long"]], [["cross-long"]], [["packages-long"]], [["cuts"]], [["fuzz-long"]]]
 
 
 def main(names):

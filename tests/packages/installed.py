@@ -1,0 +1,120 @@
+"""The package's life in a root without a running systemd: installed, served from, upgraded, removed, purged."""
+
+import shutil
+import subprocess
+
+from packages.root import Root
+
+LABEL = "package installed"
+CONFIGURATION = "etc/pigeon/pigeon.toml"
+CAPABILITY = "+net_bind_service"
+
+
+def changed(package, version, line):
+    """The same package as another version, with a line more in its configuration."""
+    folder = package.with_name(f"changed-{version}")
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run(["dpkg-deb", "-R", package, folder], check=True)
+    control = folder / "DEBIAN/control"
+    old = next(row for row in control.read_text().splitlines() if row.startswith("Version: "))
+    control.write_text(control.read_text().replace(old, f"Version: {version}"))
+    with open(folder / CONFIGURATION, "a", encoding="utf-8") as file:
+        file.write(line)
+    made = package.with_name(f"changed-{version}.deb")
+    words = ["dpkg-deb", "--root-owner-group", "-Znone", "--build", folder, made]
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+    return made
+
+
+class Serving:
+    """`pigeon serve` as the package's user, with what the unit grants."""
+
+    def __init__(self, root):
+        self.root = root
+
+    def __enter__(self):
+        words = ["setpriv", "--reuid=pigeon", "--regid=pigeon", "--clear-groups"]
+        words += [f"--inh-caps={CAPABILITY}", f"--ambient-caps={CAPABILITY}", "pigeon", "serve"]
+        self.log = open(self.root.folder / "serve.log", "ab")
+        self.child = subprocess.Popen(["chroot", self.root.path, *words], stderr=self.log)
+        self.root.await_greeting()
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self.child.terminate()
+        self.child.wait(10)
+        self.log.close()
+
+
+def lives_and_goes(report, package):
+    """The test itself."""
+    check = lambda what, good, why="": report.check(LABEL, what, good, why)  # noqa: E731
+    with Root() as root:
+        # Nothing is started by installing (policy-rc.d(8)); proc for what looks at itself.
+        policy = root.path / "usr/sbin/policy-rc.d"
+        policy.write_text("#!/bin/sh\nexit 101\n")
+        policy.chmod(0o755)
+        subprocess.run(["mount", "-t", "proc", "proc", root.path / "proc"], check=True)
+
+        def install(deb, *options):
+            shutil.copy(deb, root.path / "tmp/pigeon.deb")
+            return root.run("dpkg", *options, "-i", "/tmp/pigeon.deb")
+
+        told = install(package)
+        check("installing tells the next step", "pigeon user add" in told, told)
+        owner = root.run("stat", "-c", "%U:%G %a", "/var/lib/pigeon").strip()
+        check("the data directory is the user's alone", owner == "pigeon:pigeon 700", owner)
+        wanted = root.path / "etc/systemd/system"
+        enabled = [wanted / "multi-user.target.wants/pigeon.service", wanted / "timers.target.wants/pigeon-verify.timer"]
+        check("service and weekly look are enabled", all(link.is_symlink() for link in enabled), list(wanted.rglob("*")))
+        check("no socket unit is", not list(wanted.rglob("*.socket")))
+
+        alice = root.add_user("alice")
+        check("root's verb before the first start leaves nothing that is root's", not root.strangers(), root.strangers())
+        with Serving(root):
+            bob = root.add_user("bob")
+            root.carry(report, LABEL, alice, 1)
+            root.carry(report, LABEL, bob, 2)
+            told = root.run("pigeon", "check", good=(0, 1))
+            check("check finds nothing wrong", "error" not in told, told)
+        for words in (["user", "list"], ["verify"], ["status"], ["backup", "/var/backups/pigeon"]):
+            root.run("pigeon", *words)
+        carol = root.add_user("carol")
+        root.run("pigeon", "salvage")
+        check("root's verbs without a server leave nothing that is root's", not root.strangers(), root.strangers())
+        stranger = root.run("setpriv", "--reuid=nobody", "--clear-groups", "pigeon", "user", "list", good=(1,))
+        check("another user is not let in", "ermission denied" in stranger, stranger)
+
+        mine = root.path / CONFIGURATION
+        install(changed(package, "0.1.0-2", "# of the second version\n"))
+        check("an untouched configuration is replaced", "second version" in mine.read_text())
+        with open(mine, "a", encoding="utf-8") as file:
+            file.write("# of the administrator\n")
+        root.run("systemctl", "disable", "pigeon.service")
+        install(changed(package, "0.1.0-3", "# of the third version\n"), "--force-confdef", "--force-confold")
+        text = mine.read_text()
+        check("a touched one is kept", "administrator" in text and "third version" not in text, text)
+        check("what was switched off stays off", not enabled[0].is_symlink())
+        with Serving(root):
+            root.carry(report, LABEL, carol, 3)
+            root.carry(report, LABEL, alice, 4)
+
+        root.run("dpkg", "-r", "pigeon")
+        check("removed, the program is gone", not (root.path / "usr/bin/pigeon").exists())
+        check("and configuration and mail are not", mine.exists() and (root.data / "index.redb").exists())
+        root.run("dpkg", "--force-confdef", "--force-confold", "-i", "/tmp/pigeon.deb")
+        with Serving(root):
+            root.carry(report, LABEL, alice, 5)
+        (root.path / "etc/pigeon/cert.pem").write_text("the administrator's\n")
+        told = root.run("dpkg", "-P", "pigeon")
+        check("purged, the configuration is gone", not mine.exists())
+        check("and what is the administrator's is not", (root.path / "etc/pigeon/cert.pem").exists())
+        check("nor the mail, which is told", (root.data / "index.redb").exists() and "rm -r /var/lib/pigeon" in told, told)
+        check("nor its user", "pigeon" in root.run("getent", "passwd", "pigeon", good=(0, 2)))
+        left = [str(path) for path in wanted.rglob("*pigeon*")]
+        check("no unit is left", not left, left)
+
+        root.run("dpkg", "-i", "/tmp/pigeon.deb")
+        shutil.rmtree(root.data)
+        root.run("dpkg", "-P", "pigeon")
+        check("without mail the user goes too", not root.run("getent", "passwd", "pigeon", good=(0, 2)).strip())
