@@ -1,0 +1,1 @@
+"""The board's image in an emulated machine: see `__main__`."""

@@ -1,0 +1,133 @@
+"""What goes wrong in a house: a mistake in the first-boot file, no network, a wrong clock, a full card, bad sectors. Each time the
+box comes up and says what is wrong."""
+
+import json
+import re
+import socket
+import struct
+import threading
+import time
+
+from harness import mails, wire
+
+from board.card import call
+from board.machine import Machine
+
+NTP_EPOCH = 2_208_988_800  # seconds from 1900 to 1970 (RFC 5905, section 6)
+
+
+def mistake(report, world):
+    """Two mistakes in the file: told in a file on the card and on the console; the server is up."""
+    label = "a mistake in pigeon.toml"
+    wrong = 'hostnam = "mail.example.org"\n[board]\nname = "under_score!"\n[wifi\n'
+    card = world.fresh_card("mistake.img", wrong)
+    with Machine(card, world.folder / "mistake", start=world.direct) as machine:
+        machine.greeting(world.patience)
+        machine.wait(r"memory: ", world.patience)
+        told = (card.read("pigeon-report.txt") or b"").decode(errors="replace")
+        report.check(label, "told on the card", "pigeon.toml" in told and re.search(r"\b[1-4]\b", told), told)
+        report.check(label, "told on the console", machine.said(r"pigeon: .*(pigeon\.toml|hostnam|wifi)"), machine.tail())
+
+
+def no_network(report, world):
+    """No network at all: everything else is up, and it is said."""
+    label = "no network"
+    card = world.ready_card("alone.img")
+    with Machine(card, world.folder / "alone", start=world.direct, passwords={}) as machine:
+        machine.ask("set_link", name="n", up=False)
+        machine.wait(r"the server answers", world.patience)
+        machine.wait(r"no network after a minute|no cable|gives out addresses", world.patience)
+        report.check(label, "the server is up, and it is said", True)
+
+
+class Time(threading.Thread):
+    """An SNTP server on loopback (RFC 4330): the true time to whoever asks."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind(("127.0.0.1", 0))
+        self.port = self.socket.getsockname()[1]
+        self.asked = 0
+        self.start()
+
+    def run(self):
+        while True:
+            try:
+                octets, peer = self.socket.recvfrom(1000)
+            except OSError:
+                return
+            self.asked += 1
+            now = time.time() + NTP_EPOCH
+            stamp = struct.pack("!II", int(now), int(now % 1 * (1 << 32)))
+            # Leap 0, version 4, mode 4 (server); stratum 1; the asker's transmit time comes back as the originate time.
+            self.socket.sendto(struct.pack("!BBbb", 0x24, 1, 0, -20) + bytes(8) + b"GPS\0" + stamp + octets[40:48] + stamp + stamp, peer)
+
+
+def wrong_clock(report, world):
+    """A board that believes it is 1999: never before its own making; right once a server tells."""
+    label = "a wrong clock"
+    true = Time()
+    card = world.fresh_card("clock.img", world.first_boot_file.replace("[board]\n", f'[board]\nntp = "10.0.2.2:{true.port}"\n'))
+    with Machine(card, world.folder / "clock", start=world.direct, extra=["-rtc", "base=1999-01-01T00:00:00"], outside=True, passwords={world.recipient: world.password}) as machine:
+        machine.greeting(world.patience)
+        machine.authority(world.patience)
+        deadline = time.monotonic() + world.patience
+        while not true.asked and time.monotonic() < deadline:
+            time.sleep(0.5)
+        time.sleep(3)
+        client = wire.Smtp(machine)
+        client.deliver([world.recipient], mails.typical(1, 1000, message_id="clock@board.example"))
+        client.quit()
+        reader = wire.Imap(machine, "imaps", tls=True, user=world.recipient)
+        reader.select()
+        octets = b" ".join(part for response in reader.command("FETCH 1 INTERNALDATE") for part in response)
+        reader.logout()
+        report.check(label, "a mail has today's date", time.strftime("-%b-%Y", time.gmtime()).encode() in octets, octets.decode(errors="replace"))
+        report.check(label, "it is said", machine.said(r"clock"), machine.tail())
+    true.socket.close()
+
+
+def full_card(report, world):
+    """A card that fills up refuses for now, and everything in it can be read."""
+    label = "a full card"
+    card = world.ready_card("full.img")
+    with Machine(card, world.folder / "full", start=world.direct, passwords={world.recipient: world.password}) as machine:
+        machine.greeting(world.patience)
+        machine.authority(world.patience)
+        taken, refusal = 0, None
+        client = wire.Smtp(machine)
+        while refusal is None and taken < 200:
+            try:
+                client.deliver([world.recipient], mails.typical(taken, 2_000_000, message_id=f"f{taken}@full.example"))
+                taken += 1
+            except wire.Refused as error:
+                refusal = str(error)
+        report.check(label, "mail is refused for now", refusal is not None and "452" in refusal, str(refusal))
+        reader = wire.Imap(machine, "imaps", tls=True, user=world.recipient)
+        report.check(label, "everything taken is there", reader.select() == taken + world.delivered)
+        reader.logout()
+        report.check(label, "it is said", machine.said(r"pigeon: .*full|pigeon: .*room|pigeon: .*space"), machine.tail())
+        print(f"  {label}: full after {taken} messages of 2 MB")
+
+
+def bad_sectors(report, world):
+    """Sectors under a message's octets that cannot be read any more: the box comes up, the other mail is read, it is said which."""
+    label = "bad sectors"
+    card = world.ready_card("bad.img")
+    partition = card.data(world.folder / "bad.ext4")
+    call("e2fsck", "-fp", partition, check=False)
+    names = re.findall(r"\d+ +\d+ \(\d+\) +\d+ +\d+ +(\d+) .* (\S+)$", call("debugfs", "-R", "ls -l /pigeon/log", partition).stdout.decode(), re.MULTILINE)
+    size, name = max((int(size), name) for size, name in names if not name.startswith("."))
+    blocks = call("debugfs", "-R", f"blocks /pigeon/log/{name}", partition).stdout.decode().split()
+    partition.unlink()
+    # The first page of the segment is its head; a mail's octets lie in the next ones.
+    sector = card.data_at()[0] // 512 + int(blocks[min(3, len(blocks) - 1)]) * 8
+    errors = [{"event": "none", "iotype": "read", "errno": 5, "sector": sector + n, "once": False} for n in range(8)]
+    file = {"driver": "file", "filename": str(card.path)}
+    drive = ["-blockdev", json.dumps({"driver": "raw", "node-name": "card", "file": {"driver": "blkdebug", "image": file, "inject-error": errors}})]
+    with Machine(card, world.folder / "bad", start=world.direct, drive=drive, passwords={world.recipient: world.password}) as machine:
+        machine.greeting(world.patience)
+        machine.wait(r"memory: ", world.patience)
+        report.check(label, f"it comes up ({name}, {size} octets)", True)
+        report.check(label, "it is said", machine.said(r"I/O error|pigeon: .*(damaged|read)"), machine.tail())

@@ -1,0 +1,97 @@
+"""From power-on to mail read: the image starts, takes a mail over SMTP, and gives it to curl and mbsync; what it needs in time,
+memory and octets beside its demands; and what is on the card afterwards."""
+
+import subprocess
+
+from clients import readers
+from harness import mails, wire
+
+from board.machine import SLOWER, Machine
+
+GREETING_S = 10
+SYSTEM_KIB = 40 * 1024
+RESIDENT_KIB, ANONYMOUS_KIB = 6 * 1024, 2560  # README's budgets: static musl, started, no connection
+SENDER = "sender@example.net"
+
+
+def curl(machine, url, user, *words, ca=True):
+    """curl against the machine, its certificate checked against the authority that lies on the card."""
+    told = ["curl", "-sS", "--max-time", "120", url, *words]
+    if user:
+        told += ["--user", f"{user}:{machine.passwords[user]}"]
+    if ca:
+        told += ["--cacert", str(machine.ca)]
+    done = subprocess.run(told, capture_output=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"curl {url}: {done.returncode}, {done.stderr.decode(errors='replace')}")
+    return done.stdout
+
+
+def delivered_and_read(report, label, machine, recipient, folder, patience):
+    """One mail in by curl over SMTP, out by curl over IMAPS and POP3S and by mbsync."""
+    octets = mails.typical(7, 4000, message_id="first@board.example")
+    file = folder / "mail"
+    file.write_bytes(octets)
+    curl(machine, f"smtp://localhost:{machine.ports['smtp']}/client.example.net", None, "--mail-from", SENDER, "--mail-rcpt", recipient, "--upload-file", str(file), ca=False)
+    machine.authority(patience)
+    for name, url in (("IMAPS", f"imaps://localhost:{machine.ports['imaps']}/INBOX;MAILINDEX=1"), ("POP3S", f"pop3s://localhost:{machine.ports['pop3s']}/1")):
+        got = curl(machine, url, recipient)
+        report.check(label, f"curl reads it over {name}", b"first@board.example" in got and got.rstrip().endswith(octets.rstrip()[-200:]), f"{len(got)} octets")
+    (folder / "mbsync").mkdir(exist_ok=True)
+    rc = readers.secret_file(folder / "mbsync" / "rc", readers.mbsync_settings(machine, recipient, folder / "mbsync", "tls", machine.ports["imaps"], "Patterns INBOX\nSync Pull\n"))
+    readers.run(["mbsync", "-c", rc, "-q", "all"], folder / "mbsync")
+    found = readers.maildir(folder / "mbsync" / "INBOX")
+    report.check(label, "mbsync reads it", len(found) == 1 and b"first@board.example" in found[0], f"{len(found)} messages")
+    report.messages(label, 1)
+
+
+def first_mail(report, world):
+    """A flashed card with a prepared file, to a mail read; then the power button."""
+    label = "first boot, -M virt"
+    card = world.fresh_card("first.img", world.first_boot_file)
+    folder = world.folder / "first"
+    with Machine(card, folder, start=world.direct, passwords={world.recipient: world.password}) as machine:
+        greeting = machine.greeting(world.patience)
+        report.figure("board: power-on to greeting, -M virt", greeting, GREETING_S, "s", greeting <= GREETING_S * SLOWER)
+        delivered_and_read(report, label, machine, world.recipient, folder, world.patience)
+        _, _, match = machine.wait(r"memory: (\d+) KiB of (\d+) in use, the server resident (\d+) KiB, anonymous (\d+)", world.patience)
+        used, total, resident, anonymous = map(int, match.groups())
+        report.figure(f"board: RAM in use, whole system (kernel's own {512 - total / 1024:.0f} MiB not counted)", used / 1024, SYSTEM_KIB / 1024, "MiB", used <= SYSTEM_KIB)
+        report.figure("board: the server resident", resident / 1024, RESIDENT_KIB / 1024, "MiB", resident <= RESIDENT_KIB)
+        report.figure("board: its anonymous part", anonymous / 1024, ANONYMOUS_KIB / 1024, "MiB", anonymous <= ANONYMOUS_KIB)
+        report.check(label, "the hardware watchdog is fed", machine.said("watchdog is fed"))
+        took = machine.power_button(world.patience)
+        report.check(label, "the power button ends it cleanly", machine.said("pigeon: stopped"), machine.tail())
+        print(f"  {label}: greeting after {greeting:.1f} s, off {took:.1f} s after the button")
+    report.check(label, "the password is nowhere on the card", not card.holds(world.password.encode()))
+    told = card.read("pigeon.toml")
+    report.check(label, "the file is still there, without its secret", told is not None and world.recipient.encode() in told, str(told))
+    with Machine(card, folder, start=world.direct, passwords={world.recipient: world.password}) as machine:
+        machine.greeting(world.patience)
+        machine.authority(world.patience)
+        client = wire.Imap(machine, "imaps", tls=True, user=world.recipient)
+        report.check(label, "after a restart the mail is there", client.select() == 1)
+        client.logout()
+
+
+def raspi(report, world):
+    """The same on the Pi's own devices: SD controller, USB host, USB network."""
+    label = "first boot, -M raspi3b"
+    card = world.fresh_card("raspi.img", world.first_boot_file)
+    folder = world.folder / "raspi"
+    dtb = folder / "board.dtb"
+    folder.mkdir(exist_ok=True)
+    dtb.write_bytes(card.read("bcm2837-rpi-3-b.dtb"))
+    with Machine(card, folder, start=world.direct, kind="raspi3b", extra=["-dtb", str(dtb)], passwords={world.recipient: world.password}) as machine:
+        greeting = machine.greeting(world.patience * 2)
+        print(f"  {label}: greeting after {greeting:.1f} s")
+        delivered_and_read(report, label, machine, world.recipient, folder, world.patience)
+        report.check(label, "the hardware watchdog is fed", machine.said("watchdog is fed"))
+    report.check(label, "the password is nowhere on the card", not card.holds(world.password.encode()))
+
+
+def image_size(report, world):
+    """Compressed as one downloads it."""
+    done = subprocess.run(["xz", "-9", "-T1", "-c", world.image], capture_output=True, check=True)
+    size = len(done.stdout) / 1e6
+    report.figure("board: image, compressed by xz", size, 24, "MB", size <= 24)

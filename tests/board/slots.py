@@ -1,0 +1,114 @@
+"""Two systems: an update by stick, what a broken one leads to, and an update that is cut at any moment."""
+
+import os
+import random
+import time
+
+from harness import wire
+
+from board import systems, writes
+from board.card import call
+from board.machine import Ended, Machine
+from board.stick import Stick
+
+PANICS = (systems.SCRIPT, b"#!/bin/sh\nmount -t proc proc /proc\necho c > /proc/sysrq-trigger\n")
+HANGS = (
+    systems.SCRIPT,
+    b"#!/bin/sh\nmount -t proc proc /proc\nmount -t sysfs sys /sys\nmodprobe i6300esb\nsleep 1\n"
+    b"echo '<4>pigeon: this one hangs' > /dev/kmsg\nwatchdog -T 10 -t 10000 /dev/watchdog0\nsleep 10000\n",
+)
+
+
+def with_key(world, card):
+    """A card whose system takes updates signed with the tests' own key; answers the system and the secret key."""
+    public, secret = world.folder / "release.pub", world.folder / "release.key"
+    if not secret.exists():
+        call("minisign", "-G", "-W", "-f", "-p", public, "-s", secret)
+    octets = systems.changed(systems.read(world.system), {"etc/pigeon": (0o40755, b""), "etc/pigeon/release.pub": (systems.PLAIN, public.read_bytes())})
+    systems.put(card, "a", octets)
+    return octets, secret
+
+
+def release(world, octets, version, secret):
+    """A signed release of a system."""
+    system, out = world.folder / f"{version}.system", world.folder / f"{version}.pigeon-update"
+    system.write_bytes(octets)
+    call(world.top / "board" / "release", system, version, secret, out)
+    return out
+
+
+def updated(report, world):
+    """Plugging a stick with a release starts the new system, with the mail of the old one."""
+    label = "update"
+    card = world.ready_card("update.img")
+    octets, secret = with_key(world, card)
+    newer = systems.changed(octets, {}, "0.2.0")
+    stick = Stick(world.folder / "update-stick.img", {"pigeon-0.2.0.pigeon-update": release(world, newer, "0.2.0", secret).read_bytes()})
+    before = card.copy(world.folder / "update-before.img")
+    log = world.folder / "update.log"
+    with Machine(card, world.folder / "update", start=("u-boot",), drive=writes.drive(card, log), extra=stick.words(), passwords={world.recipient: world.password}) as machine:
+        place, _, _ = machine.wait(r"pigeon: Pigeon \S+, slot a", world.patience)
+        place, _, _ = machine.wait(r"updated; starting the new system", world.patience, place)
+        cut_until = os.path.getsize(log)
+        place, at, _ = machine.wait(r"pigeon: Pigeon 0\.2\.0, slot b", world.patience, place)
+        machine.wait(r"memory: ", world.patience, place)
+        deadline = time.monotonic() + world.patience
+        while card.slots().get("good") != "b" and time.monotonic() < deadline:
+            time.sleep(1)
+        report.check(label, "the new system is good", card.slots() | {"tries": ""} == {"good": "b", "try": "", "tries": ""}, str(card.slots()))
+        machine.authority(world.patience)
+        client = wire.Imap(machine, "imaps", tls=True, user=world.recipient)
+        report.check(label, "the mail is there", client.select() == world.delivered)
+        client.logout()
+    print(f"  {label}: the new system's first line {at:.0f} s after power-on of the old one")
+    _interrupted(report, world, before, writes.Log(log), cut_until)
+
+
+def _interrupted(report, world, before, log, until):
+    """Whatever moment the plug was pulled in, U-Boot finds a whole system; some of them are started."""
+    label = "update, cut"
+    chance = random.Random(int(os.environ.get("PIGEON_SEED", "1")))
+    last = log.first_after(until - 1)
+    ends = []
+    for number in range(world.update_cuts):
+        cut = before.copy(world.folder / "update-cut.img")
+        what = log.cut(cut, chance.randrange(last), chance)
+        slot = systems.chosen(cut)
+        report.check(label, f"cut {number} finds a system", slot is not None, what)
+        ends.append(slot)
+        if number < world.update_boots and slot:
+            with Machine(cut, world.folder / "update-cut", start=("u-boot",)) as machine:
+                try:
+                    machine.greeting(world.patience)
+                    started = True
+                except Ended as error:
+                    started, what = False, f"{what}\n{error}"
+            report.check(label, f"cut {number} starts", started, what)
+    print(f"  {label}: {len(ends)} cuts, {ends.count('a')} stay with the old system, {ends.count('b')} go to the new one")
+
+
+def falls_back(report, world):
+    """A new system that panics, hangs, or is damaged: the one before comes back by itself and says so."""
+    for name, start in (("panics", PANICS), ("hangs", HANGS)):
+        label = f"a new system that {name}"
+        card = world.ready_card("broken.img")
+        systems.put(card, "b", systems.changed(systems.read(world.system), {"lib/pigeon/start": start}, "0.2.0"))
+        systems.state(card, "a", "b", 1)
+        with Machine(card, world.folder / "broken", start=("u-boot",)) as machine:
+            place, _, _ = machine.wait(r"pigeon: slot b", world.patience)
+            place, at, _ = machine.wait(r"pigeon: Pigeon \S+, slot a", world.patience, place)
+            machine.wait(r"memory: ", world.patience, place)
+            time.sleep(2)
+            told = card.read("pigeon-report.txt") or b""
+        print(f"  {label}: the old one is back {at:.0f} s after power-on")
+        report.check(label, "it is told", b"update" in told, told.decode(errors="replace"))
+    label = "a new system that is damaged"
+    card = world.ready_card("broken.img")
+    octets = bytearray(systems.read(world.system))
+    octets[len(octets) // 4] ^= 1
+    systems.put(card, "b", bytes(octets))
+    systems.state(card, "b")
+    with Machine(card, world.folder / "broken", start=("u-boot",)) as machine:
+        place, _, _ = machine.wait(r"slot b cannot be started", world.patience)
+        machine.wait(r"pigeon: Pigeon \S+, slot a", world.patience, place)
+        report.check(label, "the other one starts", True)
