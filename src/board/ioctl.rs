@@ -1,14 +1,15 @@
-//! Orders to the Linux kernel that no safe interface has: a partition's new size, a mounted ext4's new size, a clock that is
-//! sped up for a while. Nothing else is here.
+//! What the Linux kernel is asked for that no safe interface has: a partition's new size, a mounted ext4's new size, a clock
+//! that is sped up for a while, the addresses of its interfaces. Nothing else is here.
 
 #![expect(
     unsafe_code,
     reason = "ioctl and adjtimex take pointers; each call passes one to a local value that outlives it"
 )]
 
-use std::ffi::{c_int, c_longlong, c_void};
+use std::ffi::{CStr, c_int, c_longlong, c_void};
 use std::fs::File;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 
 /// linux/blkpg.h
@@ -73,6 +74,100 @@ pub(super) fn slew(offset_us: i64) -> io::Result<()> {
     })
 }
 
+/// An address of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Local {
+    /// The interface's number.
+    pub(super) interface: u32,
+    pub(super) address: IpAddr,
+    /// Bits that the addresses of its network have in common.
+    pub(super) prefix: u32,
+}
+
+impl Local {
+    /// Whether a datagram from there came over its network.
+    pub(super) fn has(&self, from: SocketAddr) -> bool {
+        let same =
+            |one: u128, other: u128, bits: u32| bits == 0 || (one ^ other) >> (bits - self.prefix.min(bits)) == 0;
+        match (self.address, from) {
+            (IpAddr::V4(ours), SocketAddr::V4(from)) => same(ours.to_bits().into(), from.ip().to_bits().into(), 32),
+            (IpAddr::V6(ours), SocketAddr::V6(from)) => {
+                let is_here = !from.ip().is_unicast_link_local() || from.scope_id() == self.interface;
+                is_here && same(ours.to_bits(), from.ip().to_bits(), 128)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The addresses of all interfaces that are up and take multicasts, or of the one that is named.
+pub(super) fn local_addresses(only: Option<&str>) -> io::Result<Vec<Local>> {
+    const WANTED: u32 = (libc::IFF_UP | libc::IFF_RUNNING | libc::IFF_MULTICAST) as u32;
+    const UNWANTED: u32 = (libc::IFF_LOOPBACK | libc::IFF_POINTOPOINT) as u32;
+    let mut locals = Vec::new();
+    // SAFETY: getifaddrs sets `list` to a list that is ours until freeifaddrs; its pointers are null or valid until then, and
+    // an address has the layout that its family says.
+    unsafe {
+        let mut list: *mut libc::ifaddrs = std::ptr::null_mut();
+        check(libc::getifaddrs(&raw mut list))?;
+        let mut next = list;
+        while let Some(entry) = next.as_ref() {
+            next = entry.ifa_next;
+            let name = CStr::from_ptr(entry.ifa_name).to_string_lossy();
+            let flags = entry.ifa_flags;
+            let is_wanted = match only {
+                Some(only) => name == only,
+                None => flags & WANTED == WANTED && flags & UNWANTED == 0,
+            };
+            if let Some(address) = ip(entry.ifa_addr).filter(|_| is_wanted) {
+                let prefix = match ip(entry.ifa_netmask) {
+                    Some(IpAddr::V4(mask)) => mask.to_bits().leading_ones(),
+                    Some(IpAddr::V6(mask)) => mask.to_bits().leading_ones(),
+                    None => continue,
+                };
+                locals.push(Local { interface: libc::if_nametoindex(entry.ifa_name), address, prefix });
+            }
+        }
+        libc::freeifaddrs(list);
+    }
+    Ok(locals)
+}
+
+/// The address behind the pointer, if it is one of IP.
+///
+/// # Safety
+/// The pointer is null, or valid for what its family says.
+unsafe fn ip(address: *const libc::sockaddr) -> Option<IpAddr> {
+    // SAFETY: as the caller promises.
+    unsafe {
+        match i32::from(address.as_ref()?.sa_family) {
+            libc::AF_INET => Some(
+                Ipv4Addr::from(address.cast::<libc::sockaddr_in>().read_unaligned().sin_addr.s_addr.to_ne_bytes())
+                    .into(),
+            ),
+            libc::AF_INET6 => {
+                Some(Ipv6Addr::from(address.cast::<libc::sockaddr_in6>().read_unaligned().sin6_addr.s6_addr).into())
+            }
+            _ => None,
+        }
+    }
+}
+
 fn check(answer: c_int) -> io::Result<()> {
     if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_a_loopback_address_and_knows_its_network() {
+        let locals = local_addresses(Some("lo")).unwrap();
+        let loopback = locals.iter().find(|local| local.address.is_ipv4()).unwrap();
+        assert_eq!((loopback.address.to_string().as_str(), loopback.prefix), ("127.0.0.1", 8));
+        assert!(loopback.interface > 0);
+        assert!(loopback.has("127.3.2.1:5353".parse().unwrap()) && !loopback.has("192.0.2.1:5353".parse().unwrap()));
+        assert!(local_addresses(None).unwrap().iter().all(|local| !local.address.is_loopback()));
+    }
 }

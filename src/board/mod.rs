@@ -11,7 +11,7 @@
 //!     when the network is up: the report's last part says how to connect, to these addresses. Written when it changed.
 //! pigeon board grow --disk DEV --partition N --mount DIR
 //!     grows partition N (1 to 4, the last one) and the ext4 mounted at DIR to the end of the disk; nothing to do: exit 0.
-//! pigeon board mdns --name NAME [--port SERVICE=PORT...]
+//! pigeon board mdns --name NAME [--port SERVICE=PORT...] [--interface NAME]
 //!     answers NAME.local in the foreground, for ever; another NAME there: NAME-2.
 //! pigeon board clock [SERVER...]
 //!     SNTP in the foreground, for ever.
@@ -35,12 +35,14 @@
 //! Knows the mail server by its configuration and its accounts alone.
 
 mod clock;
+mod dns_sd;
 mod erase;
 mod files;
 mod first_boot;
 mod grow;
 mod ioctl;
 mod mbr;
+mod mdns;
 mod release;
 mod report;
 mod settings;
@@ -53,6 +55,7 @@ pub use clock::keep_clock;
 pub use first_boot::{NewAccount, Outcome, Plan, machine_memory, tell_addresses};
 pub use grow::{GrowError, Grown, grow};
 pub use mbr::TableError;
+pub use mdns::answer_for_name;
 pub use release::{Release, ReleaseError, judge, open, verify};
 pub use slots::{Slot, healthy};
 pub use update::apply;

@@ -43,7 +43,7 @@ pub(super) enum Refusal {
 pub(super) fn offset_ns(answer: &[u8], nonce: u64, sent: Duration, received: Duration) -> Result<i128, Refusal> {
     let first = |at: usize| answer.get(at).copied().unwrap_or(0);
     let mode = first(0) & 7;
-    if answer.len() < PACKET_BYTES || mode != 4 || !answer.get(24..32).is_some_and(|echo| echo == nonce.to_be_bytes()) {
+    if answer.len() < PACKET_BYTES || mode != 4 || answer.get(24..32).is_none_or(|echo| echo != nonce.to_be_bytes()) {
         return Err(Refusal::NotOurs);
     }
     match first(1) {

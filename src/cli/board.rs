@@ -5,10 +5,10 @@ use super::output::{Failure, say};
 use crate::accounts::weakness;
 use crate::base::replace_file;
 use crate::board::{
-    GrowError, NewAccount, Outcome, Plan, ReleaseError, Slot, apply, grow, healthy, judge, keep_clock, machine_memory,
-    open, tell_addresses, verify,
+    GrowError, NewAccount, Outcome, Plan, ReleaseError, Slot, answer_for_name, apply, grow, healthy, judge, keep_clock,
+    machine_memory, open, tell_addresses, verify,
 };
-use crate::config::human_bytes;
+use crate::config::{Service, human_bytes};
 use crate::serve::{self, Answer, Asked, Password, Request, become_owner, create_folder};
 use std::io::BufReader;
 use std::path::Path;
@@ -24,7 +24,12 @@ pub(super) fn run(order: BoardOrder) -> Result<(), Failure> {
             let what = if grown.partition || grown.files { "grown to" } else { "has all there is:" };
             say(&format!("{} partition {partition}: {what} {}\n", disk.display(), human_bytes(grown.bytes)))
         }
-        BoardOrder::Mdns { .. } => Err(Failure::Failed("`pigeon board mdns` does not exist yet".to_owned())),
+        BoardOrder::Mdns { name, port, interface } => {
+            serve::start_log();
+            let services = services(&port)?;
+            answer_for_name(&name, &services, interface.as_deref())
+                .map_err(|error| Failure::Failed(format!("cannot answer for {name}.local: {error}")))
+        }
         BoardOrder::Clock { servers } => {
             serve::start_log();
             keep_clock(&servers).map_err(|error| Failure::Failed(format!("cannot set the clock: {error}")))
@@ -71,6 +76,20 @@ pub(super) fn update(args: &UpdateArgs) -> Result<(), Failure> {
         "{what}: in slot {}\nThe next start tries it, and falls back to this system if it does not come up.\n",
         slot.other()
     ))
+}
+
+/// What mail programs look for (RFC 6186 section 3.2 and RFC 8314 section 5.1), at the ports that are told.
+fn services(told: &[String]) -> Result<Vec<(&'static str, u16)>, Failure> {
+    const KINDS: [(Service, &str); 3] =
+        [(Service::Imaps, "_imaps"), (Service::Pop3s, "_pop3s"), (Service::Submissions, "_submissions")];
+    let mut services = KINDS.map(|(service, kind)| (service, kind, service.port()));
+    for order in told {
+        let wrong = || Failure::Usage(format!("--port {order}: write imaps=1993, pop3s=1995 or submissions=1465"));
+        let (name, port) = order.split_once('=').ok_or_else(wrong)?;
+        let place = services.iter_mut().find(|(service, _, _)| service.name() == name).ok_or_else(wrong)?;
+        place.2 = port.parse().map_err(|_| wrong())?;
+    }
+    Ok(services.into_iter().filter(|(_, _, port)| *port != 0).map(|(_, kind, port)| (kind, port)).collect())
 }
 
 /// The slot that runs, as told or as the kernel was told.

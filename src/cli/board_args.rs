@@ -77,6 +77,9 @@ Example:
         /// A service at another port than its own, such as imaps=1993; 0 says nothing of it
         #[arg(long, value_name = "SERVICE=PORT")]
         port: Vec<String>,
+        /// Answer on this interface alone [default: all but loopback]
+        #[arg(long, value_name = "NAME")]
+        interface: Option<String>,
     },
 
     /// Keep the clock right, by asking time servers

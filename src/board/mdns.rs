@@ -1,0 +1,358 @@
+//! NAME.local (RFC 6762): the name is asked for, announced, answered for, and changed to NAME-2 when somebody has it. The
+//! responder is pure; the loop around it has the sockets.
+
+use super::dns_sd::{self, A, AAAA, MESSAGE_BYTES_MAX, Message, Record, answer, parse, print_probe, print_response};
+use super::ioctl::{Local, local_addresses};
+use crate::net::MulticastDns;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+/// RFC 6762 8.1 and 8.3.
+const PROBES: u8 = 3;
+const PROBE_PAUSE: Duration = Duration::from_millis(250);
+const ANNOUNCEMENTS: u8 = 2;
+const ANNOUNCE_PAUSE: Duration = Duration::from_secs(1);
+/// RFC 6762 8.2: who loses asks again after a second.
+const LOST_PAUSE: Duration = Duration::from_secs(1);
+/// RFC 6762 section 6: nothing is said to all twice within a second.
+const SAME_PAUSE: Duration = Duration::from_secs(1);
+/// How often addresses are looked at: a cable, another network.
+const LOOK_PAUSE: Duration = Duration::from_secs(5);
+/// Answers to single machines within a second; nobody in a home needs more.
+const UNICASTS_MAX: u32 = 20;
+const PORT: u16 = 5353;
+/// A message may be as long as a datagram of a local network.
+const DATAGRAM_BYTES_MAX: usize = 9000;
+
+/// A message to send.
+#[derive(Debug, PartialEq, Eq)]
+enum Out {
+    /// To all on this interface.
+    All(u32, Vec<u8>),
+    One(SocketAddr, Vec<u8>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Probing { sent: u8 },
+    Announcing { sent: u8 },
+    Serving,
+}
+
+struct Responder<'s> {
+    wanted: &'s str,
+    /// 1 is the wanted name itself.
+    number: u32,
+    services: &'s [(&'s str, u16)],
+    locals: Vec<Local>,
+    state: State,
+    /// When there is something to do next, from the start.
+    due: Option<Duration>,
+    said: Vec<(u32, Vec<u8>, Duration)>,
+    unicasts: (Duration, u32),
+}
+
+impl<'s> Responder<'s> {
+    fn new(wanted: &'s str, services: &'s [(&'s str, u16)]) -> Self {
+        let state = State::Probing { sent: 0 };
+        let (said, unicasts) = (Vec::new(), (Duration::ZERO, 0));
+        Self { wanted, number: 1, services, locals: Vec::new(), state, due: None, said, unicasts }
+    }
+
+    fn label(&self) -> String {
+        if self.number == 1 { self.wanted.to_owned() } else { format!("{}-{}", self.wanted, self.number) }
+    }
+
+    fn addresses(&self, interface: u32) -> Vec<IpAddr> {
+        self.locals.iter().filter(|local| local.interface == interface).map(|local| local.address).collect()
+    }
+
+    fn interfaces(&self) -> Vec<u32> {
+        let mut interfaces: Vec<u32> = self.locals.iter().map(|local| local.interface).collect();
+        interfaces.sort_unstable();
+        interfaces.dedup();
+        interfaces
+    }
+
+    /// The machine's addresses; what was asked and announced on others counts for nothing.
+    fn on_addresses(&mut self, now: Duration, locals: Vec<Local>) {
+        if locals != self.locals {
+            self.locals = locals;
+            self.probe(now);
+        }
+    }
+
+    fn probe(&mut self, at: Duration) {
+        self.state = State::Probing { sent: 0 };
+        self.due = (!self.locals.is_empty()).then_some(at);
+        self.said.clear();
+    }
+
+    /// What is due now.
+    fn on_time(&mut self, now: Duration) -> Vec<Out> {
+        if self.due.is_none_or(|due| due > now) {
+            return Vec::new();
+        }
+        let label = self.label();
+        let to_each = |print: &dyn Fn(&[IpAddr]) -> Vec<u8>| {
+            self.interfaces()
+                .into_iter()
+                .map(|interface| Out::All(interface, print(&self.addresses(interface))))
+                .collect()
+        };
+        let (out, state, pause): (Vec<Out>, _, _) = match self.state {
+            State::Probing { sent: PROBES } => (Vec::new(), State::Announcing { sent: 0 }, Some(Duration::ZERO)),
+            State::Probing { sent } => {
+                let probe = |addresses: &[IpAddr]| print_probe(&label, &dns_sd::address_records(&label, addresses));
+                (to_each(&probe), State::Probing { sent: sent + 1 }, Some(PROBE_PAUSE))
+            }
+            State::Announcing { sent: ANNOUNCEMENTS } | State::Serving => (Vec::new(), State::Serving, None),
+            State::Announcing { sent } => {
+                let all = |addresses: &[IpAddr]| {
+                    print_response(&dns_sd::records(&label, addresses, self.services), &[], None)
+                };
+                (to_each(&all), State::Announcing { sent: sent + 1 }, Some(ANNOUNCE_PAUSE))
+            }
+        };
+        self.state = state;
+        self.due = pause.map(|pause| now + pause);
+        out
+    }
+
+    /// What a datagram makes us say. From machines of our own networks alone (RFC 6762 section 11).
+    fn on_message(&mut self, now: Duration, octets: &[u8], from: SocketAddr) -> Vec<Out> {
+        let Some(interface) = self.locals.iter().find(|local| local.has(from)).map(|local| local.interface) else {
+            return Vec::new();
+        };
+        let Some(message) = parse(octets) else {
+            return Vec::new();
+        };
+        let is_from_us = self.locals.iter().any(|local| local.address == from.ip()) && from.port() == PORT;
+        if !is_from_us {
+            self.hear_others(now, interface, &message);
+        }
+        if message.is_response || matches!(self.state, State::Probing { .. }) {
+            return Vec::new();
+        }
+        let ours = dns_sd::records(&self.label(), &self.addresses(interface), self.services);
+        let (answers, additional) = answer(&ours, &message);
+        if answers.is_empty() {
+            return Vec::new();
+        }
+        let is_legacy = from.port() != PORT;
+        // Who probes must hear at once (RFC 6762 section 6).
+        let is_for_one =
+            is_legacy || !message.authority.is_empty() || message.questions.iter().all(|one| one.is_unicast);
+        let octets = print_response(&answers, &additional, is_legacy.then_some(&message));
+        if is_for_one {
+            return self.may_unicast(now).then_some(Out::One(from, octets)).into_iter().collect();
+        }
+        self.said.retain(|(_, _, at)| now.saturating_sub(*at) < SAME_PAUSE);
+        if self.said.iter().any(|(to, said, _)| *to == interface && *said == octets) {
+            return Vec::new();
+        }
+        self.said.push((interface, octets.clone(), now));
+        vec![Out::All(interface, octets)]
+    }
+
+    /// Whether another one has our name (RFC 6762 section 9), or wants it at the same time (8.2).
+    fn hear_others(&mut self, now: Duration, interface: u32, message: &Message) {
+        let host = dns_sd::host(&self.label());
+        let is_ours = |record: &Record| {
+            let known = |local: &Local| match local.address {
+                IpAddr::V4(ip) => record.data == ip.octets(),
+                IpAddr::V6(ip) => record.data == ip.octets(),
+            };
+            self.locals.iter().any(known)
+        };
+        let of_name = |record: &&Record| record.name == host && [A, AAAA].contains(&record.kind);
+        if message.is_response {
+            if message.answers.iter().filter(of_name).any(|record| !is_ours(record)) {
+                self.number += 1;
+                self.probe(now);
+            }
+            return;
+        }
+        let mut theirs: Vec<(u16, &[u8])> =
+            message.authority.iter().filter(of_name).map(|record| (record.kind, record.data.as_slice())).collect();
+        if matches!(self.state, State::Probing { .. }) && !theirs.is_empty() {
+            let ours = dns_sd::address_records(&self.label(), &self.addresses(interface));
+            let mut ours: Vec<(u16, &[u8])> = ours.iter().map(|record| (record.kind, record.data.as_slice())).collect();
+            theirs.sort_unstable();
+            ours.sort_unstable();
+            if theirs > ours {
+                self.probe(now + LOST_PAUSE);
+            }
+        }
+    }
+
+    fn may_unicast(&mut self, now: Duration) -> bool {
+        if now.saturating_sub(self.unicasts.0) >= Duration::from_secs(1) {
+            self.unicasts = (now, 0);
+        }
+        self.unicasts.1 += 1;
+        self.unicasts.1 <= UNICASTS_MAX
+    }
+}
+
+/// Answers for `wanted`.local for ever; `services` are kinds (`_imaps`) with their ports. On `interface` alone, if one is named.
+pub fn answer_for_name(wanted: &str, services: &[(&str, u16)], interface: Option<&str>) -> io::Result<()> {
+    let group = MulticastDns::open()?;
+    let start = Instant::now();
+    let mut responder = Responder::new(wanted, services);
+    let mut looked: Option<Instant> = None;
+    let mut told = 0;
+    let mut octets = vec![0; DATAGRAM_BYTES_MAX];
+    loop {
+        if looked.is_none_or(|at| at.elapsed() >= LOOK_PAUSE) {
+            looked = Some(Instant::now());
+            let locals = local_addresses(interface)?;
+            locals.iter().for_each(|local| group.join(local.interface));
+            responder.on_addresses(start.elapsed(), locals);
+        }
+        send(&group, responder.on_time(start.elapsed()));
+        if responder.state == State::Serving && told != responder.number {
+            told = responder.number;
+            log::info!("answering for name={}.local", responder.label());
+        }
+        let due = responder.due.map_or(LOOK_PAUSE, |due| due.saturating_sub(start.elapsed())).min(LOOK_PAUSE);
+        match group.receive(&mut octets, due) {
+            Ok(Some((length, from))) => {
+                let datagram = octets.get(..length).unwrap_or_default();
+                let out = responder.on_message(start.elapsed(), datagram, from);
+                send(&group, out);
+            }
+            Ok(None) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // A network that went away.
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}
+
+/// What a network does not take is said again when it is asked for.
+fn send(group: &MulticastDns, out: Vec<Out>) {
+    for message in out {
+        let sent = match message {
+            Out::All(interface, octets) => group.send_to_all(octets.get(..).unwrap_or_default(), interface),
+            Out::One(to, octets) => group.send(&octets, to),
+        };
+        if let Err(error) = sent {
+            log::debug!("not sent: {error}");
+        }
+    }
+}
+
+const _: () = assert!(MESSAGE_BYTES_MAX < DATAGRAM_BYTES_MAX);
+
+#[cfg(test)]
+mod tests {
+    use super::super::dns_sd::{ANY, address_records, name};
+    use super::*;
+
+    const SERVICES: [(&str, u16); 1] = [("_imaps", 993)];
+    const QUERY: [u8; 12] = [0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+
+    fn locals(address: &str) -> Vec<Local> {
+        vec![Local { interface: 2, address: address.parse().unwrap(), prefix: 24 }]
+    }
+
+    fn at(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// Lets time pass until it serves; what it has said.
+    fn served(responder: &mut Responder<'_>, from: Duration) -> Vec<Out> {
+        let mut now = from;
+        let mut out = Vec::new();
+        while responder.state != State::Serving {
+            now += at(50);
+            out.extend(responder.on_time(now));
+            assert!(now < from + at(10_000));
+        }
+        out
+    }
+
+    fn question(labels: &[&str], kind: u16, class: u16) -> Vec<u8> {
+        [&QUERY[..], &name(labels), &kind.to_be_bytes(), &class.to_be_bytes()].concat()
+    }
+
+    fn responder() -> Responder<'static> {
+        let mut responder = Responder::new("pigeon", &SERVICES);
+        responder.on_addresses(at(0), locals("192.0.2.10"));
+        responder
+    }
+
+    #[test]
+    fn a_name_is_asked_for_three_times_announced_twice_and_then_answered() {
+        let mut responder = responder();
+        let out = served(&mut responder, at(0));
+        assert_eq!(out.len(), 5);
+        assert!(out.iter().all(|one| matches!(one, Out::All(2, _))));
+        let asked = question(&["pigeon", "local"], A, 1);
+        let neighbour: SocketAddr = "192.0.2.77:5353".parse().unwrap();
+        assert!(matches!(responder.on_message(at(9_000), &asked, neighbour)[..], [Out::All(2, _)]));
+        assert_eq!(responder.on_message(at(9_500), &asked, neighbour), [], "said half a second ago");
+        assert_eq!(responder.on_message(at(10_100), &asked, neighbour).len(), 1);
+        // Who wants it alone, and who is no responder.
+        let alone = question(&["pigeon", "local"], A, 0x8001);
+        assert!(matches!(responder.on_message(at(11_000), &alone, neighbour)[..], [Out::One(..)]));
+        let legacy: SocketAddr = "192.0.2.77:40000".parse().unwrap();
+        assert!(matches!(responder.on_message(at(11_000), &asked, legacy)[..], [Out::One(to, _)] if to == legacy));
+        let stranger: SocketAddr = "198.51.100.7:5353".parse().unwrap();
+        assert_eq!(responder.on_message(at(12_000), &asked, stranger), [], "from another network");
+    }
+
+    #[test]
+    fn a_name_that_somebody_has_becomes_the_next_one() {
+        let mut responder = responder();
+        let theirs = address_records("pigeon", &["192.0.2.77".parse().unwrap()]);
+        let neighbour: SocketAddr = "192.0.2.77:5353".parse().unwrap();
+        responder.on_time(at(10));
+        responder.on_message(at(100), &print_response(&theirs, &[], None), neighbour);
+        assert_eq!(responder.label(), "pigeon-2");
+        let out = served(&mut responder, at(100));
+        assert_eq!(out.len(), 5, "asked for and announced from the beginning");
+        // Our own announcement, heard again over the network, is no conflict.
+        let Out::All(_, echo) = &out[4] else { panic!("{out:?}") };
+        responder.on_message(at(9_000), echo, "192.0.2.10:5353".parse().unwrap());
+        assert_eq!((responder.label().as_str(), responder.state), ("pigeon-2", State::Serving));
+    }
+
+    #[test]
+    fn of_two_who_ask_at_once_the_one_with_the_greater_address_gets_it() {
+        let neighbour: SocketAddr = "192.0.2.77:5353".parse().unwrap();
+        for (address, yields) in [("192.0.2.77", true), ("192.0.2.5", false)] {
+            let mut responder = responder();
+            responder.on_time(at(10));
+            let theirs = print_probe("pigeon", &address_records("pigeon", &[address.parse().unwrap()]));
+            responder.on_message(at(100), &theirs, neighbour);
+            assert_eq!(responder.due == Some(at(1_100)), yields, "{address}");
+            assert_eq!(responder.label(), "pigeon");
+        }
+    }
+
+    #[test]
+    fn the_name_is_defended_at_once_and_floods_are_not_answered() {
+        let mut responder = responder();
+        served(&mut responder, at(0));
+        let neighbour: SocketAddr = "192.0.2.77:5353".parse().unwrap();
+        let probe = print_probe("pigeon", &address_records("pigeon", &["192.0.2.77".parse().unwrap()]));
+        let answered = (0..500).filter(|_| !responder.on_message(at(20_000), &probe, neighbour).is_empty()).count();
+        assert_eq!(answered, UNICASTS_MAX as usize);
+        assert_eq!(responder.label(), "pigeon");
+    }
+
+    #[test]
+    fn another_network_is_asked_anew_and_none_is_no_trouble() {
+        let mut responder = responder();
+        served(&mut responder, at(0));
+        responder.on_addresses(at(20_000), Vec::new());
+        assert_eq!((responder.due, responder.on_time(at(30_000))), (None, vec![]));
+        responder.on_addresses(at(40_000), locals("198.51.100.4"));
+        assert_eq!(served(&mut responder, at(40_000)).len(), 5);
+        let asked = question(&["_imaps", "_tcp", "local"], ANY, 1);
+        assert_eq!(responder.on_message(at(60_000), &asked, "198.51.100.9:5353".parse().unwrap()).len(), 1);
+    }
+}
