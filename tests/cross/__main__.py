@@ -2,8 +2,8 @@
 
     python -m cross RESULTS.json TARGET [part ...]
 
-The release binary is cross/build's; `panic` runs one of the same profile with our own debug assertions, `store` the tests of the
-store built for the target. x86-64 runs as it is.
+The release binary is cross/build's; `panic` and `store` run programs built for the target with debug assertions. Only when they are
+named: `panic-release`, the panic in a binary of the release's profile, and `twice`, a second build elsewhere. x86-64 runs as it is.
 """
 
 import os
@@ -43,8 +43,7 @@ class Board:
     def __init__(self, report, target):
         self.report = report
         self.target = target
-        self.tests = {}
-        self.with_assertions = BUILT / "cross" / target.triple / "pigeon-with-assertions"
+        self.tests = {}  # programs with debug assertions, by name: the store's tests and pigeon
 
     def check(self, what, good, why=""):
         """One check of this target."""
@@ -59,11 +58,6 @@ def build(board):
     """The release binary, and beside it the store's tests: two cores, two profiles."""
     tests = threading.Thread(target=board.report.guarded, args=("store tests built", _build_tests, board))
     tests.start()
-    # First the one that can panic: what lies under target/ in the end is the release.
-    words = ["build", "--release", "--bin", "pigeon", "--config", "profile.release.package.pigeon.debug-assertions=true"]
-    made = cargo(board.target, words, BUILD_S_MAX)
-    board.with_assertions.write_bytes(made["pigeon"].read_bytes())
-    board.with_assertions.chmod(0o755)
     done = subprocess.run(
         ["cross/build", board.target.name], cwd=ROOT, capture_output=True, text=True, timeout=BUILD_S_MAX, check=False
     )
@@ -106,6 +100,13 @@ def _build_tests(board):
     # Quick to build and to run; with our checks, because the dev profile has them. No line tables: nobody reads them.
     quick = {"CARGO_PROFILE_DEV_OPT_LEVEL": "1", "CARGO_PROFILE_DEV_DEBUG": "0", "CARGO_PROFILE_DEV_INCREMENTAL": "false"}
     board.tests = cargo(board.target, words, BUILD_S_MAX, quick | _no_fuzzer())
+
+
+def _tests(board):
+    """The programs with debug assertions; built now when `build` was left out."""
+    if not board.tests:
+        _build_tests(board)
+    return board.tests
 
 
 def _no_fuzzer():
@@ -250,7 +251,20 @@ def killed(board):
 
 def panic(board):
     """One session panics; those beside it and after it work: the binary unwinds."""
-    board.serving(board.with_assertions)
+    _panic(board, _tests(board)["pigeon"])
+
+
+def panic_release(board):
+    """The same with everything as in a release (link-time optimization, stripped) but our own assertions."""
+    words = ["build", "--release", "--bin", "pigeon", "--config", "profile.release.package.pigeon.debug-assertions=true"]
+    made = cargo(board.target, words, BUILD_S_MAX)["pigeon"]
+    program = BUILT / "cross" / board.target.triple / "pigeon-with-assertions"
+    made.rename(program)  # nobody takes it for the release
+    _panic(board, program)
+
+
+def _panic(board, program):
+    board.serving(program)
     os.environ["PIGEON_PANIC"] = "imaps"
     try:
         with Server() as server:
@@ -277,10 +291,11 @@ def panic(board):
 
 def store(board):
     """The store's crash tests, built for the target."""
+    tests = _tests(board)
     for name, words in STORE_TESTS.items():
         begun = time.monotonic()
         done = subprocess.run(
-            [board.target.wrapped(board.tests[name]), *words, "--test-threads=2"],
+            [board.target.wrapped(tests[name]), *words, "--test-threads=2"],
             cwd=ROOT,
             capture_output=True,
             text=True,
@@ -342,9 +357,10 @@ PARTS = {
     "panic": panic,
     "store": store,
     "foreign": foreign,
+    "panic-release": panic_release,
     "twice": twice,
 }
-ASKED_FOR = {"twice"}  # left out unless it is named: a second build takes as long as the first
+ASKED_FOR = {"panic-release", "twice"}  # left out unless named: each is one more build
 
 
 def main(words):
