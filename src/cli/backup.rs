@@ -1,4 +1,4 @@
-//! `backup`, `restore` and `salvage`.
+//! `backup` and `restore`.
 
 use super::bar::Bar;
 use super::file;
@@ -158,31 +158,8 @@ pub(super) fn restore(config: Option<&Path>, source: &Path, to: Option<&Path>) -
     say(&format!("{}: restored, {accounts} accounts, {messages} messages\n", data.display()))
 }
 
-pub(super) fn salvage(config: Option<&Path>) -> Result<(), Failure> {
-    let config = super::manage::configuration(config)?;
-    if !super::manage::has_store(&config)? {
-        return Err(Failure::Failed(format!("there is no store in {}", config.data.display())));
-    }
-    if connect(&config.data)?.is_some() {
-        return Err(Failure::TryLater(format!(
-            "a server runs on {}\n    remedy: stop it first",
-            config.data.display()
-        )));
-    }
-    let world = World::salvage(&config)?;
-    let lost = lost(&world);
-    let stats = smol::future::block_on(world.store.stats());
-    world.close();
-    say(&lost)?;
-    let (accounts, messages) = stats.map_or((0, 0), |stats| (stats.accounts, stats.messages));
-    say(&format!(
-        "{}: the index is made anew, {accounts} accounts, {messages} messages; the old one is kept beside\n",
-        config.data.display()
-    ))
-}
-
 /// What could not be had again, a line each.
-fn lost(world: &World) -> String {
+pub(super) fn lost(world: &World) -> String {
     let (told, count) = world.store.damage();
     let mut text: String = told.iter().map(|what| format!("damaged: {what}\n")).collect();
     if count > told.len() as u64 {

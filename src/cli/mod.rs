@@ -15,6 +15,7 @@ mod manage;
 mod output;
 mod password;
 mod progress;
+mod salvage;
 mod sources;
 mod status;
 mod targets;
@@ -70,7 +71,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Verb::Backup { folder, check: false } => backup::back_up(config, &folder),
         Verb::Backup { folder, check: true } => backup::check(config, &folder),
         Verb::Restore { folder, to } => backup::restore(config, &folder, to.as_deref()),
-        Verb::Salvage => backup::salvage(config),
+        Verb::Salvage => salvage::run(config),
         Verb::Verify { json } => verify::run(config, json),
         Verb::Update(args) => board::update(&args),
         Verb::Board { order } => board::run(order),

@@ -2,7 +2,7 @@
 //! and one event puts it into every recipient's INBOX. Knows no protocol; never holds a message in memory.
 
 use crate::mail::Scanner;
-use crate::store::{AccountId, BodyWriter, Date, FlagNames, MailboxId, NewMessage, Refusal, Store, Target};
+use crate::store::{AccountId, BlobId, BodyWriter, Date, FlagNames, MailboxId, NewMessage, Refusal, Store, Target};
 
 mod trace;
 
@@ -49,6 +49,37 @@ impl Incoming {
     pub async fn finish(self, internal_date: Date) -> Result<NewMessage, Refusal> {
         Ok(NewMessage { body: self.body.finish().await?, summary: self.scanner.finish_encoded(), internal_date })
     }
+}
+
+/// Computes the summaries that messages lack, because their store was made from its log alone, from their bodies; answers
+/// how many got theirs. A body that cannot be read stays without.
+pub async fn summarize(store: &Store) -> Result<u64, Refusal> {
+    let mut done = 0;
+    while let Some(bare) = store.bare().await? {
+        let mut summaries = Vec::with_capacity(bare.messages.len());
+        for &(message, blob) in &bare.messages {
+            match summary_of(store, blob).await {
+                Ok(summary) => summaries.push((message, summary)),
+                Err(Refusal::Damaged | Refusal::NotFound) => log::error!("message {} cannot be read whole", message.0),
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        done += summaries.len() as u64;
+        store.summarize(&bare, summaries).await?;
+    }
+    Ok(done)
+}
+
+async fn summary_of(store: &Store, blob: BlobId) -> Result<Vec<u8>, Refusal> {
+    let mut body = store.read(blob).await?;
+    let mut scanner = Box::new(Scanner::new());
+    let mut at = 0;
+    while at < body.len() {
+        let octets = body.at(at).await?;
+        at = at.saturating_add(octets.len() as u64);
+        scanner.feed(octets);
+    }
+    Ok(scanner.finish_encoded())
 }
 
 /// Puts one message into the INBOX of each of `recipients` (one copy for an account named twice): one body, one event,

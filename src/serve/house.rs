@@ -15,6 +15,10 @@ pub(super) async fn keep(server: Arc<Server>) {
     store.lay_ballast().await;
     // The start is over, and much of its code is not needed again.
     let _ = server.world.workers.run(super::malloc::forget_code).await;
+    // Of a store that was made from its log alone.
+    if let Err(refusal) = crate::delivery::summarize(store).await {
+        log::warn!("summaries of messages put off until the next start: {refusal:?}");
+    }
     loop {
         store.housework_due().await;
         // However often it is due, others come first.

@@ -4,6 +4,7 @@
 use super::event::{Event, NewMailbox, StoredMessage};
 use super::index::{IndexError, Read, Tx};
 use super::keys::{T, after_prefix, key_modseq, key_name, key_u32, key_u64, key_uid};
+use super::mend;
 use super::rows::{self, EntryRow, decode, one, value};
 use super::runs;
 use super::types::*;
@@ -56,10 +57,7 @@ pub(crate) fn apply(tx: &mut Tx<'_>, event: &Event, place: Place, news: &mut New
             Ok(())
         }
         Event::AccountRemoved { id } => account_removed(tx, *id, news),
-        Event::AliasAdded { address, targets } => {
-            count_in_domain(tx, domain_of(address), 1)?;
-            tx.put(T::Aliases, address.as_bytes(), value(|to| super::bytes::put_list(to, targets)))
-        }
+        Event::AliasAdded { address, targets } => alias_added(tx, address, targets),
         Event::AliasRemoved { address } => {
             if tx.remove(T::Aliases, address.as_bytes())? {
                 count_in_domain(tx, domain_of(address), -1)?;
@@ -107,6 +105,11 @@ pub(crate) fn apply(tx: &mut Tx<'_>, event: &Event, place: Place, news: &mut New
         }
         Event::Relocated { moves } => moves.iter().try_for_each(|moved| rows::relocate(tx, moved)),
         Event::SegmentGone { number } => rows::remove_segment(tx, *number),
+        Event::NamesTold(told) => mend::names(tx, told),
+        Event::MailboxTold(told) => mend::mailbox(tx, told),
+        Event::MessagesTold(told) => mend::messages(tx, told, news),
+        Event::RollEnded(end) => mend::ended(tx, end, news),
+        Event::Summarized { summaries, next } => mend::summarized(tx, summaries, *next),
     }
 }
 
@@ -124,7 +127,7 @@ fn local_key(address: &str, id: AccountId) -> Vec<u8> {
 }
 
 /// Makes the domain if it is new, and counts what is in it.
-fn count_in_domain(tx: &mut Tx<'_>, domain: &str, more: i64) -> Result<(), IndexError> {
+pub(super) fn count_in_domain(tx: &mut Tx<'_>, domain: &str, more: i64) -> Result<(), IndexError> {
     let count = match tx.get(T::Domains, domain.as_bytes())? {
         Some(row) => decode(T::Domains, &row, |from| from.get::<u64>())?,
         None => 0,
@@ -133,14 +136,34 @@ fn count_in_domain(tx: &mut Tx<'_>, domain: &str, more: i64) -> Result<(), Index
     tx.put(T::Domains, domain.as_bytes(), one(&count))
 }
 
-fn account_added(tx: &mut Tx<'_>, account: &Account, mailboxes: &[NewMailbox]) -> Result<(), IndexError> {
+pub(super) fn alias_added(tx: &mut Tx<'_>, address: &str, targets: &[String]) -> Result<(), IndexError> {
+    if !tx.has(T::Aliases, address.as_bytes())? {
+        count_in_domain(tx, domain_of(address), 1)?;
+    }
+    tx.put(T::Aliases, address.as_bytes(), value(|to| super::bytes::put_list(to, targets)))
+}
+
+/// Gives an account's row its address everywhere; the row itself is the caller's.
+pub(super) fn put_address(tx: &mut Tx<'_>, address: &str, id: AccountId) -> Result<(), IndexError> {
+    mend::free_address(tx, address, id)?;
+    count_in_domain(tx, domain_of(address), 1)?;
+    tx.put(T::Addresses, address.as_bytes(), one(&id))?;
+    tx.put(T::Locals, &local_key(address, id), Vec::new())
+}
+
+/// Takes an account's address away, but for its row.
+pub(super) fn remove_address(tx: &mut Tx<'_>, address: &str, id: AccountId) -> Result<(), IndexError> {
+    tx.remove(T::Addresses, address.as_bytes())?;
+    tx.remove(T::Locals, &local_key(address, id))?;
+    count_in_domain(tx, domain_of(address), -1)
+}
+
+pub(super) fn account_added(tx: &mut Tx<'_>, account: &Account, mailboxes: &[NewMailbox]) -> Result<(), IndexError> {
     let state = tx.state()?;
     state.account_next = state.account_next.max(account.id.0.saturating_add(1));
     state.accounts += 1;
-    count_in_domain(tx, domain_of(&account.address), 1)?;
+    put_address(tx, &account.address, account.id)?;
     rows::put_account(tx, account)?;
-    tx.put(T::Addresses, account.address.as_bytes(), one(&account.id))?;
-    tx.put(T::Locals, &local_key(&account.address, account.id), Vec::new())?;
     mailboxes_created(tx, account.id, mailboxes)?;
     for mailbox in mailboxes {
         tx.put(T::Subscriptions, &key_name(account.id.0, &mailbox.name), Vec::new())?;
@@ -148,14 +171,12 @@ fn account_added(tx: &mut Tx<'_>, account: &Account, mailboxes: &[NewMailbox]) -
     Ok(())
 }
 
-fn account_removed(tx: &mut Tx<'_>, id: AccountId, news: &mut News) -> Result<(), IndexError> {
+pub(super) fn account_removed(tx: &mut Tx<'_>, id: AccountId, news: &mut News) -> Result<(), IndexError> {
     let Some(account) = rows::account(tx, id)? else {
         return Ok(());
     };
     tx.remove(T::Accounts, &key_u32(id.0))?;
-    tx.remove(T::Addresses, account.address.as_bytes())?;
-    tx.remove(T::Locals, &local_key(&account.address, id))?;
-    count_in_domain(tx, domain_of(&account.address), -1)?;
+    remove_address(tx, &account.address, id)?;
     let state = tx.state()?;
     state.accounts = state.accounts.saturating_sub(1);
     let prefix = key_u32(id.0);
@@ -179,11 +200,16 @@ fn account_removed(tx: &mut Tx<'_>, id: AccountId, news: &mut News) -> Result<()
     Ok(())
 }
 
-fn mailboxes_created(tx: &mut Tx<'_>, account: AccountId, mailboxes: &[NewMailbox]) -> Result<(), IndexError> {
+pub(super) fn mailboxes_created(
+    tx: &mut Tx<'_>,
+    account: AccountId,
+    mailboxes: &[NewMailbox],
+) -> Result<(), IndexError> {
     for new in mailboxes {
         let state = tx.state()?;
         state.mailbox_next = state.mailbox_next.max(new.id.0.saturating_add(1));
         state.uid_validity_next = state.uid_validity_next.max(new.uid_validity.0.saturating_add(1));
+        mend::free_name(tx, account, &new.name, new.id)?;
         tx.put(T::Names, &key_name(account.0, &new.name), one(&new.id))?;
         let row = Mailbox {
             id: new.id,
@@ -208,7 +234,7 @@ fn mailboxes_created(tx: &mut Tx<'_>, account: AccountId, mailboxes: &[NewMailbo
 }
 
 /// Takes a mailbox's name away; what it holds goes later.
-fn doom(tx: &mut Tx<'_>, id: MailboxId, news: &mut News) -> Result<(), IndexError> {
+pub(super) fn doom(tx: &mut Tx<'_>, id: MailboxId, news: &mut News) -> Result<(), IndexError> {
     let Some(mailbox) = rows::mailbox(tx, id)? else {
         return Ok(());
     };
@@ -231,11 +257,19 @@ fn renamed_all(
         let Some(mut row) = rows::mailbox(tx, *id)? else {
             continue;
         };
-        tx.remove(T::Names, &key_name(account.0, &row.name))?;
-        tx.put(T::Names, &key_name(account.0, name), one(id))?;
-        row.name.clone_from(name);
+        rename(tx, &mut row, (account, name))?;
         rows::put_mailbox(tx, &row)?;
     }
+    Ok(())
+}
+
+/// Gives a mailbox, whose row the caller writes, another name.
+pub(super) fn rename(tx: &mut Tx<'_>, row: &mut Mailbox, (account, name): (AccountId, &str)) -> Result<(), IndexError> {
+    tx.remove(T::Names, &key_name(row.account.0, &row.name))?;
+    mend::free_name(tx, account, name, row.id)?;
+    tx.put(T::Names, &key_name(account.0, name), one(&row.id))?;
+    row.account = account;
+    name.clone_into(&mut row.name);
     Ok(())
 }
 
@@ -269,6 +303,21 @@ pub(crate) fn changed(change: FlagChange, old: Flags, given: Flags) -> Flags {
         FlagChange::Add => old.with(given),
         FlagChange::Remove => old.without(given),
     }
+}
+
+/// Puts one message into a mailbox, whose row the caller writes, and into its runs.
+pub(super) fn arrive(tx: &mut Tx<'_>, mailbox: &mut Mailbox, row: &EntryRow, size: u64) -> Result<(), IndexError> {
+    enter(tx, mailbox, row, size)?;
+    let Entry { uid, flags, .. } = row.entry;
+    let run = UidRange { first: uid, last: uid };
+    runs::add(tx, T::Uids, mailbox.id, run)?;
+    if !flags.has(Flags::SEEN) {
+        runs::add(tx, T::Unseen, mailbox.id, run)?;
+    }
+    if flags.has(Flags::DELETED) {
+        runs::add(tx, T::Deleted, mailbox.id, run)?;
+    }
+    Ok(())
 }
 
 /// Puts a message into a mailbox, whose row the caller writes.
@@ -318,20 +367,12 @@ fn stored(
     rows::put_message(tx, message.id, &row)?;
     let mut holders = 0u64;
     for target in &message.places {
-        let Some(mut mailbox) = rows::mailbox(tx, target.mailbox)? else {
+        let Some(mut mailbox) = mend::known_mailbox(tx, target.account, target.mailbox)? else {
             continue;
         };
         let flags = intern(&mut mailbox, &target.flags);
         let entry = Entry { uid: target.uid, flags, modseq: target.modseq, message: message.id };
-        enter(tx, &mut mailbox, &EntryRow { entry, saved_unix_s }, message.size)?;
-        let run = UidRange { first: entry.uid, last: entry.uid };
-        runs::add(tx, T::Uids, mailbox.id, run)?;
-        if !flags.has(Flags::SEEN) {
-            runs::add(tx, T::Unseen, mailbox.id, run)?;
-        }
-        if flags.has(Flags::DELETED) {
-            runs::add(tx, T::Deleted, mailbox.id, run)?;
-        }
+        arrive(tx, &mut mailbox, &EntryRow { entry, saved_unix_s }, message.size)?;
         rows::put_mailbox(tx, &mailbox)?;
         news.mailboxes.insert(mailbox.id, mailbox.highest_modseq);
         holders += 1;
@@ -342,7 +383,7 @@ fn stored(
     Ok(())
 }
 
-fn flags_changed(
+pub(super) fn flags_changed(
     tx: &mut Tx<'_>,
     id: MailboxId,
     (change, names): (FlagChange, &FlagNames),
@@ -406,7 +447,10 @@ fn copied(
     saved_unix_s: i64,
     news: &mut News,
 ) -> Result<(), IndexError> {
-    let (Some(source), Some(mut target)) = (rows::mailbox(tx, from)?, rows::mailbox(tx, to)?) else {
+    let Some(source) = rows::mailbox(tx, from)? else {
+        return Ok(());
+    };
+    let Some(mut target) = mend::known_mailbox(tx, source.account, to)? else {
         return Ok(());
     };
     let (mut all, mut unseen, mut deleted) = (UidSet::new(), UidSet::new(), UidSet::new());
@@ -441,7 +485,7 @@ fn copied(
 }
 
 /// Mailboxes' entries that hold a message.
-fn holders(tx: &mut Tx<'_>, message: MessageId) -> Result<u64, IndexError> {
+pub(super) fn holders(tx: &mut Tx<'_>, message: MessageId) -> Result<u64, IndexError> {
     match tx.get(T::Shares, &key_u64(message.0))? {
         Some(row) => decode(T::Shares, &row, |from| from.get()),
         None => Ok(1),
@@ -466,7 +510,13 @@ fn release(tx: &mut Tx<'_>, id: MessageId) -> Result<u64, IndexError> {
     Ok(message.size)
 }
 
-fn expunged(tx: &mut Tx<'_>, id: MailboxId, uids: &UidSet, modseq: ModSeq, news: &mut News) -> Result<(), IndexError> {
+pub(super) fn expunged(
+    tx: &mut Tx<'_>,
+    id: MailboxId,
+    uids: &UidSet,
+    modseq: ModSeq,
+    news: &mut News,
+) -> Result<(), IndexError> {
     let Some(mut mailbox) = rows::mailbox(tx, id)? else {
         return Ok(());
     };
@@ -539,6 +589,8 @@ fn raised(tx: &mut Tx<'_>, id: MailboxId, uid_next: Uid, modseq: ModSeq, news: &
         }
     }
     mailbox.highest_modseq = mailbox.highest_modseq.max(modseq);
+    // What clients have seen and was lost is among no expunges that are known.
+    mailbox.expunges_forgotten = mailbox.expunges_forgotten.max(modseq);
     rows::put_mailbox(tx, &mailbox)?;
     news.mailboxes.insert(id, mailbox.highest_modseq);
     Ok(())

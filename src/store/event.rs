@@ -3,6 +3,7 @@
 
 use super::bytes::{Code, Decoder, Encoder, get_list, put_list};
 use super::rows::{Extent, Move};
+use super::told::{MailboxTold, MessagesTold, NamesTold, RollEnd};
 use super::types::*;
 
 /// The version that new events are written with.
@@ -63,6 +64,17 @@ pub(crate) enum Event {
     Relocated { moves: Vec<Move> },
     /// No body lies in this segment any more, and it is about to be deleted.
     SegmentGone { number: u64 },
+    /// What is there, told again; an index that lacks nothing stays as it is.
+    NamesTold(NamesTold),
+    /// The same of a mailbox.
+    MailboxTold(MailboxTold),
+    /// The same of messages.
+    MessagesTold(MessagesTold),
+    /// All was told again.
+    RollEnded(RollEnd),
+    /// Messages that were told again got the summaries that telling leaves out; those from number `next` on may still lack
+    /// theirs (0: none does).
+    Summarized { summaries: Vec<(MessageId, Vec<u8>)>, next: MessageId },
 }
 
 /// A mailbox that comes to be.
@@ -167,6 +179,14 @@ impl Event {
             Self::SegmentGone { number } => {
                 to.put(number);
             }
+            Self::NamesTold(told) => told.put(&mut to),
+            Self::MailboxTold(told) => told.put(&mut to),
+            Self::MessagesTold(told) => told.put(&mut to),
+            Self::RollEnded(end) => end.put(&mut to),
+            Self::Summarized { summaries, next } => {
+                put_list(&mut to, summaries);
+                to.put(next);
+            }
         }
         to.0
     }
@@ -194,6 +214,11 @@ impl Event {
             Self::Raised { .. } => 21,
             Self::Relocated { .. } => 19,
             Self::SegmentGone { .. } => 20,
+            Self::NamesTold(_) => 22,
+            Self::MailboxTold(_) => 23,
+            Self::MessagesTold(_) => 24,
+            Self::RollEnded(_) => 25,
+            Self::Summarized { .. } => 26,
         }
     }
 
@@ -254,6 +279,11 @@ impl Event {
             },
             19 => Self::Relocated { moves: get_list(d)? },
             20 => Self::SegmentGone { number: d.get()? },
+            22 => Self::NamesTold(d.get()?),
+            23 => Self::MailboxTold(d.get()?),
+            24 => Self::MessagesTold(d.get()?),
+            25 => Self::RollEnded(d.get()?),
+            26 => Self::Summarized { summaries: get_list(d)?, next: d.get()? },
             _ => return None,
         };
         from.is_empty().then_some(event)
@@ -270,6 +300,15 @@ impl Code for NewMailbox {
 }
 
 impl Code for (MailboxId, String) {
+    fn put(&self, to: &mut Encoder) {
+        to.put(&self.0).put(&self.1);
+    }
+    fn get(from: &mut Decoder<'_>) -> Option<Self> {
+        Some((from.get()?, from.get()?))
+    }
+}
+
+impl Code for (MessageId, Vec<u8>) {
     fn put(&self, to: &mut Encoder) {
         to.put(&self.0).put(&self.1);
     }

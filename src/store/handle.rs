@@ -17,6 +17,8 @@ pub(crate) const MESSAGE_WEIGHT_BYTES: usize = 256;
 
 /// Ranges of a UID set that one step of reading takes along: a set of many is not copied whole at every step.
 pub(crate) const RANGES_STEP: usize = 1_000;
+/// Accounts looked at in one step.
+const ACCOUNTS_STEP: usize = 100;
 
 impl Shared {
     /// Has something decided that weighs so much in its batch; answers when it is durable.
@@ -55,6 +57,24 @@ impl Store {
     pub(crate) async fn raise(&self) -> Result<(), Refusal> {
         while self.ask(messages::raise).await? {}
         Ok(())
+    }
+
+    /// Gives an INBOX to every account that lacks one, because nothing is known of it but that it had mail.
+    pub(crate) async fn give_inboxes(&self) -> Result<(), Refusal> {
+        let mut after = None;
+        loop {
+            let accounts = self.accounts(after, ACCOUNTS_STEP).await?;
+            let Some(last) = accounts.last() else {
+                return Ok(());
+            };
+            after = Some(last.id);
+            for account in accounts {
+                if self.mailbox_by_name(account.id, mailboxes::INBOX).await?.is_none() {
+                    self.mailbox_create(account.id, mailboxes::INBOX, None).await?;
+                    self.subscribe(account.id, mailboxes::INBOX, true).await?;
+                }
+            }
+        }
     }
 
     // Domains, accounts, aliases. Each is synced before it answers.

@@ -217,6 +217,13 @@ impl Store {
         {
             log::warn!("ballast: {error}");
         }
+        if shared.is_roll_due() {
+            match shared.roll().await {
+                // What is dead can go all the same.
+                Err(Refusal::DiskFull) => {}
+                told => told?,
+            }
+        }
         let survey = reclaim::survey(shared).await?;
         if is_snapshot_due(&survey, shared.newest_snapshot(), shared.segment_bytes) {
             let of = shared.clone();

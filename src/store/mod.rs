@@ -6,6 +6,7 @@
 mod apply;
 pub mod backup;
 mod ballast;
+mod bare;
 mod batch;
 mod body;
 mod bytes;
@@ -23,6 +24,7 @@ mod keeper;
 mod keys;
 mod lease;
 mod log;
+mod mend;
 mod names;
 mod pulse;
 mod query;
@@ -31,6 +33,7 @@ mod reader;
 mod rebuild;
 mod reclaim;
 mod recover;
+mod roll;
 mod rows;
 mod runs;
 #[doc(hidden)]
@@ -41,17 +44,20 @@ mod snapshot;
 mod spans;
 mod stats;
 mod steps;
+mod told;
 mod types;
 pub mod verify;
 mod watch;
 mod writer;
 
+pub use bare::Bare;
 pub use body::{Body, BodyWriter};
 pub use disk::{Disk, DiskFile, Lock, RealDisk};
 pub use keeper::Kept;
 pub use names::{NameQuery, NameStep, NamedMailbox};
 pub use pulse::{Found, Look};
 pub use reader::BodyReader;
+pub use rebuild::Source;
 pub use reclaim::Reclaimed;
 pub use snapshot::Snapshot;
 pub use stats::Stats;
@@ -146,8 +152,11 @@ pub(crate) struct Shared {
     reclaimed_bytes: AtomicU64,
     /// Why nothing can be written at the moment.
     trouble: Mutex<Option<String>>,
-    /// What the start found damaged.
+    /// What the start found damaged, and what it made the index from when it did.
     damage: chain::Damage,
+    source: Option<Source>,
+    /// The commit segment in which the last telling began that came to its end; 0 for none.
+    roll_segment: AtomicU64,
     /// The snapshots there are, ascending.
     snapshots: Mutex<Vec<Snapshot>>,
     /// Held by whoever writes snapshots, removes segments, or needs that nobody else does.
@@ -184,9 +193,10 @@ impl Drop for Open {
 
 impl Shared {
     /// Commit segments below this number are needed by no replay, whatever is lost, once the index has durably seen them:
-    /// they lie before the older of the two newest snapshots. 0 while there are not two.
+    /// they lie before the older of the two newest snapshots, and all is told again after them. 0 while there are not two.
     pub(crate) fn event_floor(&self) -> u64 {
-        self.older_snapshot().map_or(0, |older| older.position.segment)
+        let floor = self.older_snapshot().map_or(0, |older| older.position.segment);
+        floor.min(self.roll_segment.load(Ordering::Acquire))
     }
 
     /// The older of the two newest snapshots.
@@ -243,7 +253,7 @@ fn open_index(
     numbers: &Arc<log::Numbers>,
     found: &recover::Found,
     (options, anew): (&Options, bool),
-) -> Result<(index::Index, log::Log, chain::Damage), recover::RecoverError> {
+) -> Result<rebuild::Opened, recover::RecoverError> {
     let log = (found, options.segment_bytes);
     let open = || {
         if anew {
@@ -251,7 +261,7 @@ fn open_index(
         }
         let index = index::Index::open(disk.clone(), options.index_cache_bytes)?;
         let (log, damage) = recover::start(disk, &index, numbers, log, &recover::Reading::default())?;
-        Ok((index, log, damage))
+        Ok(rebuild::Opened { index, log, damage, source: None })
     };
     catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| {
         let error = redb::Error::Corrupted("redb panicked".into());
@@ -399,7 +409,8 @@ impl Store {
             }
             opened => opened,
         };
-        let (index, log, damage) = opened.map_err(|error| OpenError::Failed(error.to_string()))?;
+        let opened = opened.map_err(|error| OpenError::Failed(error.to_string()))?;
+        let rebuild::Opened { index, log, damage, source } = opened;
         for what in &damage.told {
             ::log::error!("damaged: {what}");
         }
@@ -416,6 +427,8 @@ impl Store {
             in_flight: AtomicUsize::new(0),
             doomed: AtomicBool::new(state.doomed > 0),
             damage,
+            source,
+            roll_segment: AtomicU64::new(state.roll_segment),
             snapshots: Mutex::new(snapshots),
             house: Arc::default(),
             rebuilds: AtomicU64::new(0),
@@ -439,10 +452,20 @@ impl Store {
         let writer = writer::Writer::start(shared.clone(), log, &options);
         let writer = writer.map_err(|error| failed("the writer's thread", &error))?;
         let open = Arc::new(Open { shared: shared.clone(), writer: Mutex::new(Some(writer)) });
-        let store = Self { shared, open };
+        let store = Self { shared: shared.clone(), open };
         if state.raise_from > 0 {
             ::log::warn!("UIDs and modification sequences are raised, because some may have been given out and lost");
             smol::block_on(store.raise()).map_err(|refusal| OpenError::Failed(format!("raising UIDs: {refusal:?}")))?;
+        }
+        if source == Some(Source::Log) {
+            let made = smol::block_on(store.give_inboxes());
+            made.map_err(|refusal| OpenError::Failed(format!("making inboxes: {refusal:?}")))?;
+            // From now on it begins here, and not with what the log lacks.
+            if !shared.damage.is_none()
+                && let Err(refusal) = shared.take_snapshot(&mut || ())
+            {
+                ::log::warn!("no snapshot of what came back could be written: {refusal:?}");
+            }
         }
         Ok(store)
     }
@@ -474,6 +497,11 @@ impl Store {
     /// a batch that nobody was told of, or a ruined one. Nobody can know; UIDs and modification sequences were raised.
     pub fn is_end_uncertain(&self) -> bool {
         self.shared.damage.uncertain_end
+    }
+
+    /// What the start made the index from; nothing when it was there and whole.
+    pub fn source(&self) -> Option<Source> {
+        self.shared.source
     }
 
     /// Writes a snapshot of the index, durable when this returns, and removes those before the newest two.

@@ -11,6 +11,24 @@ use super::snapshot::{self, SnapshotError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+/// What an index was made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The snapshot with this number, and the log behind it.
+    Snapshot(u64),
+    /// The log alone, because no snapshot is whole.
+    Log,
+}
+
+/// An index and a log that agree.
+pub(crate) struct Opened {
+    pub(crate) index: Index,
+    pub(crate) log: Log,
+    pub(crate) damage: Damage,
+    /// What the index was made from, unless it was there.
+    pub(crate) source: Option<Source>,
+}
+
 /// Events that a start sets aside at the most, before it says that the log is not one.
 const EVENTS_ASIDE_MAX: usize = 100;
 
@@ -21,12 +39,12 @@ pub(crate) fn at_start(
     numbers: &Arc<Numbers>,
     (found, segment_bytes): (&Found, u64),
     raises: bool,
-) -> Result<(Index, Log, Damage), RecoverError> {
+) -> Result<Opened, RecoverError> {
     let mut reading = Reading { proves_end: true, raises, ..Reading::default() };
     // A full disk gets no fuller by what comes to nothing.
     let _unpublished = Unpublished(&**disk);
     loop {
-        let (index, mut damage) = from_snapshot(disk, cache_bytes, &found.snapshots)?;
+        let (index, source, mut damage) = from_snapshot(disk, cache_bytes, &found.snapshots)?;
         match recover::start(disk, &index, numbers, (found, segment_bytes), &reading) {
             Ok((log, more)) => {
                 damage.add(more);
@@ -34,7 +52,7 @@ pub(crate) fn at_start(
                 if let Some(aside) = index.publish()? {
                     log::error!("the index is made anew; the old one is kept as {aside}");
                 }
-                return Ok((index, log, damage));
+                return Ok(Opened { index, log, damage, source: Some(source) });
             }
             Err(RecoverError::Event(name, what)) if reading.skip.len() < EVENTS_ASIDE_MAX => {
                 log::error!("event {} of batch {} cannot be applied: {what}", name.1, name.0);
@@ -51,10 +69,11 @@ pub(crate) fn in_service(disk: &Arc<dyn Disk>, index: &Index, to: Position) -> R
     let make = || {
         let raise_from = index.read(super::query::state).map_or(0, |state| state.raise_from);
         let snapshots = snapshot::numbers(&**disk)?;
-        let (new, _) = from_snapshot(disk, index.cache_bytes(), &snapshots)?;
+        let (new, ..) = from_snapshot(disk, index.cache_bytes(), &snapshots)?;
         recover::catch_up(&**disk, &new, to)?;
         new.write(true, |tx| {
-            tx.state()?.raise_from = raise_from;
+            let state = tx.state()?;
+            (state.raise_from, state.patchy) = (raise_from, false);
             Ok(())
         })?;
         Ok(new)
@@ -71,12 +90,16 @@ pub(crate) fn in_service(disk: &Arc<dyn Disk>, index: &Index, to: Position) -> R
 }
 
 /// An index beside the one there is: with the rows of the newest snapshot that is whole, else empty.
-fn from_snapshot(disk: &Arc<dyn Disk>, cache_bytes: usize, snapshots: &[u64]) -> Result<(Index, Damage), RecoverError> {
+fn from_snapshot(
+    disk: &Arc<dyn Disk>,
+    cache_bytes: usize,
+    snapshots: &[u64],
+) -> Result<(Index, Source, Damage), RecoverError> {
     let mut damage = Damage::default();
     for number in snapshots.iter().rev() {
         let index = Index::make(disk, cache_bytes)?;
         match snapshot::load(&**disk, *number, &index) {
-            Ok(_) => return Ok((index, damage)),
+            Ok(_) => return Ok((index, Source::Snapshot(*number), damage)),
             Err(SnapshotError::Disk(error)) if !is_unreadable(&error) => {
                 return Err(error.into());
             }
@@ -86,7 +109,13 @@ fn from_snapshot(disk: &Arc<dyn Disk>, cache_bytes: usize, snapshots: &[u64]) ->
             }
         }
     }
-    Ok((Index::make(disk, cache_bytes)?, damage))
+    let index = Index::make(disk, cache_bytes)?;
+    index.write(false, |tx| {
+        // The beginning of the log may be gone; what it tells again is then all there is.
+        tx.state()?.patchy = true;
+        Ok(())
+    })?;
+    Ok((index, Source::Log, damage))
 }
 
 #[cfg(test)]
@@ -133,7 +162,7 @@ mod tests {
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
         let found = recover::look(&*disk)?;
         let numbers = Arc::new(Numbers::after(found.highest));
-        at_start(&disk, CACHE_BYTES, &numbers, (&found, 1 << 20), false).map(|(_, _, damage)| damage)
+        at_start(&disk, CACHE_BYTES, &numbers, (&found, 1 << 20), false).map(|opened| opened.damage)
     }
 
     fn names(disk: &SimDisk, what: &str) -> Vec<String> {

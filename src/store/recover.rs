@@ -189,6 +189,7 @@ pub(crate) fn start(
     damage.add(std::mem::take(&mut replay.damage));
     index.write(true, |tx| {
         let state = tx.state()?;
+        state.patchy = false;
         if reading.raises || damage.uncertain_end || !damage.is_none() {
             state.raise_from = state.raise_from.max(1);
         } else if reading.proves_end {
@@ -266,6 +267,11 @@ impl<'a> Replay<'a> {
         }
         let mut culprit = None;
         let applied = self.index.write(false, |tx| {
+            if self.damaged {
+                let state = tx.state()?;
+                state.raise_from = state.raise_from.max(1);
+                state.patchy = true;
+            }
             for (events, sequence, after, padded_bytes) in &batches {
                 let place = Place { segment: after.segment, offset: after.end - padded_bytes };
                 for (number, event, bytes) in events {
@@ -279,9 +285,6 @@ impl<'a> Replay<'a> {
             }
             let state = tx.state()?;
             state.position = last;
-            if self.damaged {
-                state.raise_from = state.raise_from.max(1);
-            }
             Ok(())
         });
         match (applied, culprit) {

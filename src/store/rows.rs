@@ -7,8 +7,9 @@ use super::segment::Position;
 use super::types::*;
 use std::collections::BTreeMap;
 
-/// The version of the index's rows; version 1 had a state without what the log amounts to.
-const FORMAT_VERSION: u64 = 2;
+/// The version of the index's rows; version 1 had a state without what the log amounts to, version 2 one without what was
+/// told again.
+const FORMAT_VERSION: u64 = 3;
 /// Extents in one row at the most.
 const ROW_EXTENTS_MAX: usize = 128;
 
@@ -37,6 +38,12 @@ pub(crate) struct State {
     pub(crate) event_bytes: u64,
     /// Mailboxes from this number on are still to be raised, because something may have been lost; 0 when none is.
     pub(crate) raise_from: u32,
+    /// The commit segment in which the last telling began that came to its end; 0 for none.
+    pub(crate) roll_segment: u64,
+    /// It was made from a log that lacks something: what is told again is taken for what is there. Never while mail is served.
+    pub(crate) patchy: bool,
+    /// Messages from this number on may lack their summaries; 0 when none does.
+    pub(crate) bare_from: u64,
 }
 
 impl Default for State {
@@ -53,6 +60,9 @@ impl Default for State {
             doomed: 0,
             event_bytes: 0,
             raise_from: 0,
+            roll_segment: 0,
+            patchy: false,
+            bare_from: 0,
         }
     }
 }
@@ -67,6 +77,7 @@ impl State {
         to.put(&self.message_next).put(&self.blob_next);
         to.put(&self.accounts).put(&self.messages).put(&self.doomed);
         to.put(&self.event_bytes).put(&self.raise_from);
+        to.put(&self.roll_segment).put(&self.patchy).put(&self.bare_from);
         to.0
     }
 
@@ -88,12 +99,16 @@ impl State {
             accounts: from.get()?,
             messages: from.get()?,
             doomed: from.get()?,
-            event_bytes: 0,
-            raise_from: 0,
+            ..Self::default()
         };
         if version >= 2 {
             state.event_bytes = from.get()?;
             state.raise_from = from.get()?;
+        }
+        if version >= 3 {
+            state.roll_segment = from.get()?;
+            state.patchy = from.get()?;
+            state.bare_from = from.get()?;
         }
         Some(state)
     }
@@ -221,10 +236,14 @@ pub(crate) fn message(rx: &mut impl Read, id: MessageId) -> Result<Option<Messag
     let Some(row) = rx.get(T::Messages, &key_u64(id.0))? else {
         return Ok(None);
     };
-    decode(T::Messages, &row, |from| {
+    decode_message(&row).map(Some)
+}
+
+/// Reads a message's row.
+pub(crate) fn decode_message(row: &[u8]) -> Result<Message, IndexError> {
+    decode(T::Messages, row, |from| {
         Some(Message { blob: from.get()?, size: from.get()?, internal_date: from.get()?, summary: from.get()? })
     })
-    .map(Some)
 }
 
 /// A message's size, octets.

@@ -231,6 +231,13 @@ pub struct Account {
     pub secrets: Vec<u8>,
 }
 
+impl Account {
+    /// Whether its address was lost and another made up for it.
+    pub fn is_made_up(&self) -> bool {
+        self.address.strip_suffix(super::mend::DOMAIN).is_some_and(|rest| rest.ends_with('@'))
+    }
+}
+
 /// A mailbox's row: everything SELECT and STATUS tell, at a flat cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mailbox {
@@ -264,6 +271,14 @@ pub struct Mailbox {
     pub expunges_known: u32,
     /// The newest of those that no longer are.
     pub expunges_forgotten: ModSeq,
+}
+
+impl Mailbox {
+    /// Whether its name was lost and another made up for it.
+    pub fn is_made_up(&self) -> bool {
+        let made_up = format!("{} {}", super::mend::MAILBOX, self.id.0);
+        self.name.strip_prefix(&made_up).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    }
 }
 
 /// A message in a mailbox, the small part.

@@ -222,6 +222,7 @@ fn salvage_makes_the_index_anew_and_says_so() {
     let salvaged = home.verb(&["salvage"], "");
     assert_eq!(salvaged.status.code(), Some(0), "{}", both(&salvaged));
     assert!(both(&salvaged).contains("1 accounts, 1 messages"), "{}", both(&salvaged));
+    assert!(both(&salvaged).contains("made from the log alone"), "{}", both(&salvaged));
     assert!(home.data().join("index.redb.broken-1").exists());
     let server = home.serve();
     let after = seen(&home);

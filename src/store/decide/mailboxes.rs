@@ -15,7 +15,8 @@ const SUBSCRIPTIONS_MAX: usize = 10_000;
 /// A mailbox's name: what clients can send and address (IMAP's grammar has the same bounds).
 const NAME_BYTES_MAX: usize = 1_000;
 const NAME_LEVELS_MAX: usize = 32;
-const INBOX: &str = "INBOX";
+/// The mailbox that every account has (RFC 3501 section 5.1).
+pub(crate) const INBOX: &str = "INBOX";
 
 /// What is to be done to rename a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -308,19 +308,20 @@ fn refuse(error: &io::Error) -> Refusal {
 }
 
 /// Keeps a pass from being in anybody's way.
-struct Pace<'a> {
+pub(crate) struct Pace<'a> {
     shared: &'a Shared,
     began: Instant,
     bytes: u64,
 }
 
 impl<'a> Pace<'a> {
-    fn new(shared: &'a Shared) -> Self {
+    /// From now on.
+    pub(crate) fn new(shared: &'a Shared) -> Self {
         Self { shared, began: Instant::now(), bytes: 0 }
     }
 
     /// After a step that copied so much: others first, and no faster than is allowed.
-    async fn step(&mut self, bytes: u64) {
+    pub(crate) async fn step(&mut self, bytes: u64) {
         self.bytes = self.bytes.saturating_add(bytes);
         let began = Instant::now();
         while self.shared.is_busy() && began.elapsed() < POLITE_MAX && !self.shared.is_house_wanted() {
