@@ -129,7 +129,6 @@ def trial(report, root, machine):
     check("nothing in the data is root's", not root.strangers(), root.strangers())
 
     machine.run("sh", "-c", f"kill -9 {pid}")
-    time.sleep(1.2)
     root.await_greeting()
     root.carry(report, LABEL, alice, 2)
 
