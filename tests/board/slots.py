@@ -33,7 +33,7 @@ def release(world, octets, version, secret):
     """A signed release of a system."""
     system, out = world.folder / f"{version}.system", world.folder / f"{version}.pigeon-update"
     system.write_bytes(octets)
-    call(world.top / "board" / "release", system, version, secret, out)
+    call(world.top / "board" / "release", system, version, "rpi-arm64", secret, out)
     return out
 
 

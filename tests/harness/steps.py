@@ -312,6 +312,28 @@ def cross(run):
     _python_step(run, "cross", "cross", 1800, "aarch64")
 
 
+BOARD_PACKAGES = {
+    "qemu-system-arm": "qemu-system-aarch64",
+    "mtools": "mcopy",
+    "dosfstools": "mkfs.vfat",
+    "fdisk": "sfdisk",
+    "xz-utils": "xz",
+    "minisign": "minisign",
+}
+
+
+def board(run):
+    """the image for boards, built and started in an emulated one: first mail, a short power-cut run"""
+    _install(run, "board", BOARD_PACKAGES, ["u-boot-qemu"])
+    _python_step(run, "board", "board", 1500, "gate")
+
+
+def board_long(run):
+    """the emulated board through everything else: Pi 3, faults, backup stick, update and fall-back, many power cuts"""
+    _install(run, "board-long", BOARD_PACKAGES, ["u-boot-qemu"])
+    _python_step(run, "board-long", "board", 3 * 3600)
+
+
 def cross_long(run):
     """the same for 32-bit boards and x86-64; a panic in a release's profile; two builds in two places, the same bytes"""
     _install(run, "cross-long", {"qemu-user-static": "qemu-aarch64-static"})
