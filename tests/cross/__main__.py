@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -55,13 +54,10 @@ class Board:
 
 
 def build(board):
-    """The release binary, and beside it the store's tests: two cores, two profiles."""
-    tests = threading.Thread(target=board.report.guarded, args=("store tests built", _build_tests, board))
-    tests.start()
+    """The release binary."""
     done = subprocess.run(
         ["cross/build", board.target.name], cwd=ROOT, capture_output=True, text=True, timeout=BUILD_S_MAX, check=False
     )
-    tests.join()
     if not board.check("cross/build", done.returncode == 0, done.stderr[-3000:]):
         return
     last = done.stdout.splitlines()[-1]
@@ -97,13 +93,13 @@ def refusals(board):
 
 def _build_tests(board):
     words = ["test", "--no-run", *(word for name in STORE_TESTS for word in ("--test", name))]
-    # Quick to build and to run; with our checks, because the dev profile has them. No line tables: nobody reads them.
-    quick = {"CARGO_PROFILE_DEV_OPT_LEVEL": "1", "CARGO_PROFILE_DEV_DEBUG": "0", "CARGO_PROFILE_DEV_INCREMENTAL": "false"}
+    # Quick to build; with our checks, because the dev profile has them. No line tables: nobody reads them.
+    quick = {"CARGO_PROFILE_DEV_DEBUG": "0", "CARGO_PROFILE_DEV_INCREMENTAL": "false"}
     board.tests = cargo(board.target, words, BUILD_S_MAX, quick | _no_fuzzer())
 
 
 def _tests(board):
-    """The programs with debug assertions; built now when `build` was left out."""
+    """The programs with debug assertions; built when the first part needs one."""
     if not board.tests:
         _build_tests(board)
     return board.tests

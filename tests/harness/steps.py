@@ -307,9 +307,9 @@ def fuzz(run):
 
 
 def cross(run):
-    """the binary for 64-bit boards, built and run under qemu-user: mail, kill -9, a panic, the store's crash tests"""
+    """the binary for 64-bit boards, built and run under qemu-user: mail, pages of 16 KiB, kill -9"""
     _install(run, "cross", {"qemu-user-static": "qemu-aarch64-static"})
-    _python_step(run, "cross", "cross", 1800, "aarch64")
+    _python_step(run, "cross", "cross", 1800, "aarch64", "refusals", "build", "shape", "dialogue", "pages", "killed")
 
 
 BOARD_PACKAGES = {
@@ -335,10 +335,10 @@ def board_long(run):
 
 
 def cross_long(run):
-    """the same for 32-bit boards and x86-64; a panic in a release's profile; two builds in two places, the same bytes"""
+    """every board's binary, a session that panics, the store's crash tests built for it; two builds, the same bytes"""
     _install(run, "cross-long", {"qemu-user-static": "qemu-aarch64-static"})
     failures = []
-    for words in (["armv7"], ["armv6"], ["x86-64"], ["aarch64", "panic-release", "twice"]):
+    for words in (["armv7"], ["armv6"], ["x86-64"], ["aarch64", "panic", "store", "panic-release", "twice"]):
         try:
             _python_step(run, "cross-long", "cross", 3600, *words)
         except Failed as error:
