@@ -533,10 +533,8 @@ impl Shared {
     pub(crate) fn is_snapshot_due(self: &Arc<Self>) -> Result<bool, Refusal> {
         let state = self.index.read(super::query::state);
         let state = state.map_err(|error| super::query::refusal_of_index(&error))?;
-        Ok(self.newest_snapshot().is_none_or(|newest| {
-            let since = state.event_bytes.saturating_sub(newest.event_bytes);
-            since > newest.bytes.max(super::SNAPSHOT_BYTES_MIN)
-        }))
+        let newest = self.newest_snapshot();
+        Ok(newest.is_none() || super::keeper::do_events_outweigh(state.event_bytes, newest, self.segment_bytes))
     }
 }
 

@@ -157,18 +157,27 @@ impl Shared {
     }
 }
 
+/// Whether the events since the last snapshot outweigh it, and are worth one at all.
+pub(crate) fn do_events_outweigh(event_bytes: u64, last: Option<Snapshot>, segment_bytes: u64) -> bool {
+    let since = event_bytes.saturating_sub(last.map_or(0, |last| last.event_bytes));
+    since > worth(last, segment_bytes)
+}
+
+/// What a snapshot must be good for: as many octets as the last one took, and no less than part of a segment.
+fn worth(last: Option<Snapshot>, segment_bytes: u64) -> u64 {
+    last.map_or(0, |last| last.bytes).max(segment_bytes / SNAPSHOT_PART)
+}
+
 /// A snapshot is due when the events since the last one outweigh it, because a lost index would have to apply them all; or
 /// when the space that they and what is dead among them take does so and is much beside what is live, because only a
 /// snapshot gives it free.
 fn is_snapshot_due(survey: &Survey, last: Option<Snapshot>, segment_bytes: u64) -> bool {
-    let (bytes, event_bytes) = last.map_or((0, 0), |last| (last.bytes, last.event_bytes));
-    let worth = bytes.max(segment_bytes / SNAPSHOT_PART);
-    let events = survey.event_bytes.saturating_sub(event_bytes);
+    let worth = worth(last, segment_bytes);
     let much = survey.live_bytes.saturating_mul(LOG_DEAD_PERCENT_MAX) / 100;
     let much = if survey.is_full { 0 } else { much };
     // Of two snapshots the older one holds the log behind it: on a full disk a second one follows at once.
     let held = survey.is_full && survey.held_dead_bytes > worth;
-    events > worth || survey.log_dead_bytes > worth.max(much) || held
+    do_events_outweigh(survey.event_bytes, last, segment_bytes) || survey.log_dead_bytes > worth.max(much) || held
 }
 
 impl Store {
