@@ -81,8 +81,6 @@ pub const COPY_MESSAGES_MAX: u64 = 20_000;
 /// Bulk changes go in steps of so many messages.
 pub const STEP_MESSAGES_MAX: usize = 1_000;
 
-/// A snapshot is not due before so many octets of events have come since the last.
-const SNAPSHOT_BYTES_MIN: u64 = 4 * 1024 * 1024;
 /// Snapshots that are kept.
 const SNAPSHOTS_KEPT: usize = 2;
 
@@ -458,8 +456,10 @@ impl Store {
             smol::block_on(store.raise()).map_err(|refusal| OpenError::Failed(format!("raising UIDs: {refusal:?}")))?;
         }
         if source == Some(Source::Log) {
-            let made = smol::block_on(store.give_inboxes());
-            made.map_err(|refusal| OpenError::Failed(format!("making inboxes: {refusal:?}")))?;
+            if let Err(refusal) = smol::block_on(store.give_inboxes()) {
+                // Nobody can log in to an account that lacks one, but everybody else can.
+                ::log::error!("making inboxes: {refusal:?}");
+            }
             // From now on it begins here, and not with what the log lacks.
             if !shared.damage.is_none()
                 && let Err(refusal) = shared.take_snapshot(&mut || ())

@@ -187,6 +187,25 @@ mod tests {
     }
 
     #[test]
+    fn a_mailbox_whose_row_is_out_of_shape_keeps_no_other_from_being_raised() {
+        let disk = with_bad_events(0);
+        let store = open(&disk);
+        smol::block_on(store.account_add("bob@example.org", Vec::new(), &[("INBOX", None)])).unwrap();
+        store.close();
+        drop(store);
+        // The snapshot's row of the first mailbox has the right checksum and means nothing.
+        let disk = disk.revive();
+        disk.remove("index.redb").unwrap();
+        let (clock, _) = Clock::simulated(1_700_000_000);
+        let workers = Workers::new("test", 2, 512 * 1024).unwrap();
+        let options = Options { salvage: true, ..Options::default() };
+        let budget = Budget::new(32 << 20);
+        let store = Store::open_on(Arc::new(disk.clone()), options, clock, workers, budget).unwrap();
+        let second = smol::block_on(store.mailbox(MailboxId(2))).unwrap().unwrap();
+        assert!(second.uid_next > Uid(1_000_000), "{second:?}");
+    }
+
+    #[test]
     fn an_index_that_comes_to_nothing_leaves_nothing_but_the_old_one() {
         let origin = with_bad_events(0);
         let mut failed = 0;

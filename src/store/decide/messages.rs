@@ -4,6 +4,7 @@ use super::Step;
 use crate::store::apply::{changed, intern, names_of};
 use crate::store::body::Content;
 use crate::store::event::{Event, StoredMessage, StoredPlace};
+use crate::store::index::IndexError;
 use crate::store::keys::T;
 use crate::store::query::{self, Fault};
 use crate::store::rows::{self, Extent};
@@ -283,8 +284,15 @@ pub(crate) fn raise(step: &mut Step<'_, '_>) -> Result<bool, Fault> {
     }
     let to = end.min(from.saturating_add(RAISE_STEP)).max(from);
     for id in (from..to).map(MailboxId) {
-        let Some(mailbox) = rows::mailbox(step.tx, id)? else {
-            continue;
+        let mailbox = match rows::mailbox(step.tx, id) {
+            Ok(Some(mailbox)) => mailbox,
+            Ok(None) => continue,
+            // It cannot be served, let alone raised; the others can.
+            Err(IndexError::Damaged(_)) => {
+                log::error!("mailbox {} is not raised, because its row is damaged", id.0);
+                continue;
+            }
+            Err(error) => return Err(error.into()),
         };
         let uid_next = Uid(mailbox.uid_next.0.saturating_add(RAISE_UIDS));
         let modseq = ModSeq(mailbox.highest_modseq.0.saturating_add(RAISE_MODSEQS));
