@@ -11,6 +11,7 @@ use super::{
     Copied, Expunged, FlagsChanged, NewMessage, STEP_MESSAGES_MAX, Shared, Store, Stored, TARGETS_MAX, Target,
 };
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A message touched by bulk work weighs as much in a batch as so many octets of a delivery: four steps fill one.
 pub(crate) const MESSAGE_WEIGHT_BYTES: usize = 256;
@@ -382,12 +383,17 @@ impl Store {
 
     /// What happened after `since`, in order, at most `max` entries.
     pub async fn changes(&self, mailbox: MailboxId, since: ModSeq, max: usize) -> Result<Changes, Refusal> {
-        self.shared
-            .query(move |rx| {
-                let mailbox = query::mailbox(rx, mailbox)?;
-                Ok(query::changes(rx, &mailbox, since, max)?)
-            })
-            .await
+        let first = AtomicBool::new(true);
+        let look = move |rx: &mut super::index::Rx| {
+            let mailbox = query::mailbox(rx, mailbox)?;
+            let (changes, damaged) = query::changes(rx, &mailbox, since, max)?;
+            // The first time the index is made anew; what is damaged then, too, is passed over.
+            if damaged && first.swap(false, Ordering::AcqRel) {
+                return Err(super::index::IndexError::Damaged(T::Entries).into());
+            }
+            Ok(changes)
+        };
+        self.shared.query(look).await
     }
 
     /// A reader of a body; it stays readable while the reader lives.

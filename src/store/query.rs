@@ -309,8 +309,14 @@ pub(crate) fn sizes(
     entries.into_iter().map(size).collect()
 }
 
-/// What happened after `since`.
-pub(crate) fn changes(rx: &mut impl Read, mailbox: &Mailbox, since: ModSeq, max: usize) -> Result<Changes, IndexError> {
+/// What happened after `since`, and whether a row was damaged that should have told more.
+pub(crate) fn changes(
+    rx: &mut impl Read,
+    mailbox: &Mailbox,
+    since: ModSeq,
+    max: usize,
+) -> Result<(Changes, bool), IndexError> {
+    let mut damaged = false;
     let max = max.clamp(1, ROWS_MAX);
     let id = mailbox.id;
     let (from, to) = (key_modseq(id, ModSeq(since.0.saturating_add(1))), key_modseq(id, ModSeq(u64::MAX)));
@@ -358,12 +364,13 @@ pub(crate) fn changes(rx: &mut impl Read, mailbox: &Mailbox, since: ModSeq, max:
                 // Nothing can be told of it, but of all others.
                 Ok(None) | Err(IndexError::Damaged(_)) => {
                     log::error!("the row of a message is damaged mailbox={} uid={}", id.0, uid.0);
+                    damaged = true;
                 }
                 Err(error) => return Err(error),
             }
         }
     }
-    Ok(changes)
+    Ok((changes, damaged))
 }
 
 /// The UIDs of a mailbox.

@@ -236,6 +236,9 @@ mod tests {
             // Asked as sessions do, the index is made anew from the log.
             let healed = store.message_step(inbox, &all, 9, true).await.unwrap();
             assert_eq!((healed.found.len(), healed.damaged.is_empty()), (5, true));
+            // So it is when changes are asked for.
+            store.spoil_entry(inbox, Uid(4));
+            assert_eq!(store.changes(inbox, ModSeq(0), 9).await.unwrap().changed.len(), 5);
         });
         store.close();
     }
