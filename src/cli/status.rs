@@ -40,7 +40,28 @@ fn text(status: &Status) -> String {
         ),
     );
     rows_of_wear(&status.wear, &mut row);
+    rows_of_damage(&status.damage, status.damage_total, &mut row);
     table(&rows)
+}
+
+/// Damages shown one by one.
+const DAMAGE_SHOWN: usize = 8;
+
+/// What the last start found, and what to do.
+fn rows_of_damage(damage: &[String], total: u64, row: &mut impl FnMut(&str, String)) {
+    if total == 0 {
+        return;
+    }
+    damage.iter().take(DAMAGE_SHOWN).for_each(|what| row("damaged", what.clone()));
+    let shown = damage.len().min(DAMAGE_SHOWN) as u64;
+    if total > shown {
+        row("damaged", format!("{} more, which the log names", total - shown));
+    }
+    row(
+        "remedy",
+        "`pigeon verify` names each message that is hit; `pigeon restore` has a backup's; look after the card"
+            .to_owned(),
+    );
 }
 
 fn rows_of_wear(wear: &WearStatus, row: &mut impl FnMut(&str, String)) {
@@ -129,6 +150,20 @@ mod tests {
         assert!(shown(&wear)[1].ends_with("41 y left at this pace"));
         wear.left_s = Some(u64::MAX);
         assert!(shown(&wear)[1].ends_with("at this pace for ever"));
+    }
+
+    #[test]
+    fn damage_is_told_with_what_to_do() {
+        let shown = |damage: &[&str], total| {
+            let damage: Vec<String> = damage.iter().map(|what| (*what).to_owned()).collect();
+            let mut rows = Vec::new();
+            rows_of_damage(&damage, total, &mut |name, value| rows.push(format!("{name}: {value}")));
+            rows
+        };
+        assert!(shown(&[], 0).is_empty());
+        let rows = shown(&["segment 7 is missing"], 3);
+        assert_eq!(rows[..2], ["damaged: segment 7 is missing", "damaged: 2 more, which the log names"]);
+        assert!(rows[2].starts_with("remedy: ") && rows.len() == 3, "{rows:?}");
     }
 
     #[test]

@@ -228,7 +228,7 @@ async fn status(world: &World) -> Result<Answer, Error> {
     let stats = world.store.stats().await?;
     let times = (world.clock.unix_s(), world.clock.monotonic());
     let wear = world.wear.status(&stats, world.endurance_bytes, times);
-    Ok(Answer::Status(Box::new(Status::new(holds(world, &stats).await?, wear))))
+    Ok(Answer::Status(Box::new(Status::new(holds(world, &stats).await?, wear, world.store.damage()))))
 }
 
 async fn holds(world: &World, stats: &Stats) -> Result<Holds, Error> {

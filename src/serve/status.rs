@@ -12,6 +12,12 @@ pub struct Status {
     pub holds: Holds,
     /// What the disk has taken.
     pub wear: WearStatus,
+    /// What the store's last start found damaged: the first of it,
+    #[serde(default)]
+    pub damage: Vec<String>,
+    /// and how many in all.
+    #[serde(default)]
+    pub damage_total: u64,
     /// The running server.
     pub server: Option<Running>,
 }
@@ -37,8 +43,9 @@ pub struct Running {
 
 impl Status {
     /// Of a store that nobody serves.
-    pub(super) fn new(holds: Holds, wear: WearStatus) -> Self {
-        Self { version: env!("CARGO_PKG_VERSION").to_owned(), holds, wear, server: None }
+    pub(super) fn new(holds: Holds, wear: WearStatus, (damage, damage_total): (&[String], u64)) -> Self {
+        let (version, damage) = (env!("CARGO_PKG_VERSION").to_owned(), damage.to_vec());
+        Self { version, holds, wear, damage, damage_total, server: None }
     }
 }
 
