@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::net::{LocalClient, LocalListener, LocalStream};
 use crate::store::TARGETS_MAX;
 use crate::store::backup::Held;
-use smol::lock::Semaphore;
+use smol::lock::{Semaphore, SemaphoreGuardArc};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +24,12 @@ const ANSWER_BYTES_MAX: u64 = 32 << 20;
 const CONNECTIONS_MAX: usize = 8;
 /// Of these, so many may have mail carried in or out.
 const TRANSFERS_MAX: usize = 2;
+/// So many may hold the files or wait until they can,
+const HOLDS_MAX: usize = 2;
+/// and so many have everything read.
+const VERIFIES_MAX: usize = 2;
+// However long those take, somebody else can ask.
+const _: () = assert!(TRANSFERS_MAX + HOLDS_MAX + VERIFIES_MAX < CONNECTIONS_MAX);
 /// Whoever connects asks within this time.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 /// A verb waits so long for an answer: hashes queue behind those of logins.
@@ -42,16 +48,16 @@ pub fn socket_path(data: &Path) -> PathBuf {
 /// Answers on the socket for ever.
 pub(super) async fn serve(server: Arc<Server>, listener: LocalListener) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let transfers = Arc::new(Semaphore::new(TRANSFERS_MAX));
+    let long = Arc::new(Long::default());
     loop {
         match listener.accept().await {
             Ok(stream) => {
                 // Given back however the conversation ends. Without one the caller is told to try again.
                 let Some(place) = places.try_acquire_arc() else { continue };
                 let executor = server.executor.clone();
-                let (server, transfers) = (server.clone(), transfers.clone());
+                let (server, long) = (server.clone(), long.clone());
                 let conversation = async move {
-                    drop(converse(&server, &transfers, stream).await);
+                    drop(converse(&server, &long, stream).await);
                     drop(place);
                 };
                 executor.spawn(conversation).detach();
@@ -64,9 +70,30 @@ pub(super) async fn serve(server: Arc<Server>, listener: LocalListener) {
     }
 }
 
-async fn converse(server: &Server, transfers: &Semaphore, mut stream: LocalStream) -> io::Result<()> {
+/// Places for what may take long.
+struct Long {
+    transfers: Semaphore,
+    holds: Arc<Semaphore>,
+    verifies: Semaphore,
+}
+
+impl Default for Long {
+    fn default() -> Self {
+        Self {
+            transfers: Semaphore::new(TRANSFERS_MAX),
+            holds: Arc::new(Semaphore::new(HOLDS_MAX)),
+            verifies: Semaphore::new(VERIFIES_MAX),
+        }
+    }
+}
+
+fn try_later(message: &str) -> Answer {
+    Answer::TryLater { message: message.to_owned() }
+}
+
+async fn converse(server: &Server, long: &Long, mut stream: LocalStream) -> io::Result<()> {
     // Kept until the conversation ends.
-    let mut held: Option<Held> = None;
+    let mut held: Option<(Held, SemaphoreGuardArc)> = None;
     loop {
         let line = match held {
             None => server.world.clock.timeout(REQUEST_LIMIT, stream.line(REQUEST_BYTES_MAX)).await.unwrap_or(Ok(None)),
@@ -80,17 +107,23 @@ async fn converse(server: &Server, transfers: &Semaphore, mut stream: LocalStrea
         let line = Secret::new(line);
         let answer = match serde_json::from_slice(line.expose()) {
             Ok(Request::Hold) if held.is_some() => Answer::Failed { message: "the files are held already".to_owned() },
-            Ok(Request::Hold) => match server.world.store.hold().await {
-                Ok(files) => {
-                    let (sequence, crc) = files.batch;
-                    let names = files.names.clone();
-                    held = Some(files);
-                    Answer::Held { sequence, crc, names }
-                }
-                Err(refusal) => Answer::TryLater { message: Error::Store(refusal).to_string() },
+            Ok(Request::Hold) => match long.holds.try_acquire_arc() {
+                None => try_later("others wait to make a backup already"),
+                Some(place) => match server.world.store.hold().await {
+                    Ok(files) => {
+                        let (sequence, crc) = files.batch;
+                        let names = files.names.clone();
+                        held = Some((files, place));
+                        Answer::Held { sequence, crc, names }
+                    }
+                    Err(refusal) => try_later(&Error::Store(refusal).to_string()),
+                },
             },
-            Ok(Request::Verify) => verify(server, &mut stream).await?,
-            Ok(request @ (Request::Import(_) | Request::Export(_))) => match transfers.try_acquire() {
+            Ok(Request::Verify) => match long.verifies.try_acquire() {
+                Some(_place) => verify(server, &mut stream).await?,
+                None => try_later("everything is being read already"),
+            },
+            Ok(request @ (Request::Import(_) | Request::Export(_))) => match long.transfers.try_acquire() {
                 Some(_place) => {
                     let scope = Scope::of(&server.config());
                     return Box::pin(transfer::serve(&server.world, scope, request, &mut stream)).await;
