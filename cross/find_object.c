@@ -3,7 +3,7 @@
  * Debian builds libgcc_eh against glibc 2.35 or later, so its unwinder asks one function of glibc alone where the frame
  * tables of a code address are: _dl_find_object (glibc's manual, "Dynamic Linker Introspection"). musl has none. A
  * static program is one object, so the answer is its own PT_GNU_EH_FRAME segment. Called only while unwinding; allocates
- * nothing, takes no lock. cross/test makes a session panic under qemu-user: without this file the server aborts there. */
+ * nothing, takes no lock. `cross/test TARGET panic` makes a session panic under qemu-user. */
 #define _GNU_SOURCE
 #include <link.h>
 #include <stddef.h>
