@@ -60,6 +60,13 @@ pub(crate) struct Link {
     first_sequence: Option<u64>,
 }
 
+impl Link {
+    /// Whether its first batch is the one that ends at this place.
+    fn repeats(&self, last: Position) -> bool {
+        self.predecessor.is_some_and(|before| before.sequence.checked_add(1) == Some(last.sequence))
+    }
+}
+
 /// The chain, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Chain {
@@ -91,6 +98,9 @@ pub(crate) fn chain(disk: &dyn Disk, numbers: &[u64], from: Position) -> io::Res
             Some(0) if from.segment == 0 => None,
             Some(before) if numbers.binary_search(&before).is_ok() && before >= from.segment => Some(before),
             Some(_) if link.predecessor == Some(from) => None,
+            // Begins with the batch that the index saw last, moved here alone out of `from`'s segment by a start that was cut
+            // before the index it made got its name.
+            Some(before) if before < from.segment && link.repeats(from) => None,
             Some(before) => {
                 chain.damage.note(format!("{} is missing", file_name(Kind::Commit, before.max(from.segment))));
                 below(before.min(at))

@@ -124,7 +124,7 @@ mod tests {
     use crate::base::{Budget, Clock, Workers};
     use crate::store::index::{Read, Tx};
     use crate::store::keys::{T, key_u32};
-    use crate::store::sim::{Fault, SimDisk};
+    use crate::store::sim::{Cut, Fault, SimDisk};
     use crate::store::{MailboxId, Options, Store, Uid};
 
     const CACHE_BYTES: usize = 1 << 20;
@@ -203,6 +203,35 @@ mod tests {
         let store = Store::open_on(Arc::new(disk.clone()), options, clock, workers, budget).unwrap();
         let second = smol::block_on(store.mailbox(MailboxId(2))).unwrap().unwrap();
         assert!(second.uid_next > Uid(1_000_000), "{second:?}");
+    }
+
+    #[test]
+    fn a_salvage_that_is_cut_is_no_damage_to_the_index_it_leaves() {
+        let disk = SimDisk::new();
+        let killed = open(&disk);
+        smol::block_on(killed.account_add("alice@example.org", Vec::new(), &[("INBOX", None)])).unwrap();
+        disk.stop();
+        drop(killed);
+        // A start moves the last batch to a segment of its own, and a salvage moves it once more.
+        let disk = disk.revive();
+        drop(open(&disk));
+        let origin = disk.revive().reboot(Cut::Everything);
+        let mut cuts = 0;
+        for at in 0.. {
+            let disk = origin.revive();
+            disk.stop_after(at);
+            let (clock, _) = Clock::simulated(1_700_000_000);
+            let workers = Workers::new("test", 2, 512 * 1024).unwrap();
+            let options = Options { salvage: true, ..Options::default() };
+            let disk_of: Arc<dyn Disk> = Arc::new(disk.clone());
+            if Store::open_on(disk_of, options, clock, workers, Budget::new(32 << 20)).is_ok() && !disk.is_off() {
+                break;
+            }
+            cuts += 1;
+            let store = open(&disk.reboot(Cut::Everything));
+            assert_eq!(store.damage().0, [""; 0], "operation {at}");
+        }
+        assert!(cuts > 10, "{cuts}");
     }
 
     #[test]
