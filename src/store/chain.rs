@@ -60,24 +60,19 @@ pub(crate) struct Link {
     first_sequence: Option<u64>,
 }
 
-impl Link {
-    /// Whether its first batch is the one that ends at this place.
-    fn repeats(&self, last: Position) -> bool {
-        self.predecessor.is_some_and(|before| before.sequence.checked_add(1) == Some(last.sequence))
-    }
-}
-
 /// The chain, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Chain {
     pub(crate) links: Vec<Link>,
+    /// Where what is new begins: as asked for, or behind the same batch where it was moved to.
+    pub(crate) from: Position,
     pub(crate) damage: Damage,
 }
 
 /// The commit segments that follow `from` (its own among them), of those that are there (`numbers`, ascending). Segments that
 /// nobody names as predecessor were begun and never acknowledged.
 pub(crate) fn chain(disk: &dyn Disk, numbers: &[u64], from: Position) -> io::Result<Chain> {
-    let mut chain = Chain::default();
+    let mut chain = Chain { from, ..Chain::default() };
     let below = |number: u64| {
         let end = numbers.partition_point(|n| *n < number);
         numbers.get(..end).and_then(<[u64]>::last).copied().filter(|n| *n >= from.segment)
@@ -92,15 +87,16 @@ pub(crate) fn chain(disk: &dyn Disk, numbers: &[u64], from: Position) -> io::Res
         if at == from.segment {
             break;
         }
+        if let Some(moved) = moved_to(disk, &link, from)? {
+            chain.from = moved;
+            break;
+        }
         let before = link.predecessor.map(|before| before.segment);
         number = match before {
             // The very first, or the first that the index has not seen.
             Some(0) if from.segment == 0 => None,
             Some(before) if numbers.binary_search(&before).is_ok() && before >= from.segment => Some(before),
             Some(_) if link.predecessor == Some(from) => None,
-            // Begins with the batch that the index saw last, moved here alone out of `from`'s segment by a start that was cut
-            // before the index it made got its name.
-            Some(before) if before < from.segment && link.repeats(from) => None,
             Some(before) => {
                 chain.damage.note(format!("{} is missing", file_name(Kind::Commit, before.max(from.segment))));
                 below(before.min(at))
@@ -110,6 +106,21 @@ pub(crate) fn chain(disk: &dyn Disk, numbers: &[u64], from: Position) -> io::Res
     }
     chain.links.reverse();
     Ok(chain)
+}
+
+/// Where the batch that ends at `last` ends in this segment, when it was moved to its beginning: by a start that made the
+/// index anew and was cut before that index had its name, so that the one before it is still there.
+fn moved_to(disk: &dyn Disk, link: &Link, last: Position) -> io::Result<Option<Position>> {
+    let (number, sequence) = (link.number, last.sequence);
+    let repeats = link.predecessor.is_some_and(|before| before.sequence.checked_add(1) == Some(sequence));
+    if !repeats || sequence == 0 {
+        return Ok(None);
+    }
+    let file = disk.open(&file_name(Kind::Commit, number))?;
+    let len = file.len()?;
+    let first = tried(|| Batch::read(&*file, (number, link.salt), PAGE_BYTES, len))?.flatten();
+    let first = first.filter(|first| first.sequence == sequence);
+    Ok(first.map(|first| Position { segment: number, end: PAGE_BYTES + first.padded_bytes, sequence, crc: first.crc }))
 }
 
 fn read_link(disk: &dyn Disk, number: u64, damage: &mut Damage) -> io::Result<Link> {
@@ -144,16 +155,15 @@ pub(crate) fn tried<O>(mut read: impl FnMut() -> io::Result<O>) -> io::Result<Op
     }
 }
 
-/// Reads every whole batch after `from` through the chain, each with the position after it and whether anything before it
+/// Reads every whole batch after the chain's `from`, each with the position after it and whether anything before it
 /// was found damaged; up to `end` in the last segment, where that is known.
 pub(crate) fn walk(
     disk: &dyn Disk,
     chain: &Chain,
-    from: Position,
     end: Option<u64>,
     each: &mut dyn FnMut(Batch, Position, bool) -> Result<(), RecoverError>,
 ) -> Result<Damage, RecoverError> {
-    let mut damage = chain.damage.clone();
+    let (mut damage, from) = (chain.damage.clone(), chain.from);
     let mut last = from;
     for (n, link) in chain.links.iter().enumerate() {
         let number = link.number;
@@ -188,13 +198,8 @@ pub(crate) fn walk(
             last = Position { segment: number, end: offset, sequence: batch.sequence, crc: batch.crc };
             each(batch, last, !damage.is_none())?;
         }
-        // A segment gets its name when its first batch is durable: that one is never the torn end of the log. It may be one
-        // that the index has seen where it stood before.
-        let mut first_end = None;
-        if next.is_none() && offset == PAGE_BYTES {
-            let first = tried(|| Batch::read(&*file, (number, Some(salt)), PAGE_BYTES, len))?.flatten();
-            first_end = first.is_none().then_some(len.max(PAGE_BYTES + 1));
-        }
+        // A segment gets its name when its first batch is durable: that one is never the torn end of the log.
+        let first_end = (next.is_none() && offset == PAGE_BYTES).then_some(len.max(PAGE_BYTES + 1));
         if let Some(told) = told_end.or(first_end).filter(|told| offset < *told) {
             damage.note(format!("segment {number} has no whole batch between {offset} and {told}"));
             ruins(&file, (number, salt), (offset, limit), (&mut last, u64::MAX), each)?;

@@ -230,6 +230,20 @@ mod tests {
             cuts += 1;
             let store = open(&disk.reboot(Cut::Everything));
             assert_eq!(store.damage().0, [""; 0], "operation {at}");
+            // The process is killed there; the next one takes the new index, and a cut brings the old one back.
+            let killed = disk.revive();
+            let store = open(&killed);
+            smol::block_on(store.domain_add("example.net")).unwrap();
+            killed.stop();
+            drop(store);
+            let mut disk = killed;
+            for _ in 0..2 {
+                disk = disk.reboot(Cut::Nothing);
+                let store = open(&disk);
+                assert_eq!(store.damage().0, [""; 0], "operation {at}, killed, then cut");
+                assert_eq!(smol::block_on(store.domains()).unwrap(), ["example.net", "example.org"]);
+                disk.stop();
+            }
         }
         assert!(cuts > 10, "{cuts}");
     }

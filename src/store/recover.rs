@@ -151,13 +151,14 @@ pub(crate) fn start(
     reading: &Reading,
 ) -> Result<(Log, Damage), RecoverError> {
     let state = index.read(super::query::state)?;
-    let from = state.position;
-    numbers.leave(from.segment);
-    let chain = chain(&**disk, &found.commits, from)?;
+    let seen = state.position;
+    numbers.leave(seen.segment);
+    let chain = chain(&**disk, &found.commits, seen)?;
+    let from = chain.from;
     let mut replay = Replay::new(&**disk, index, &reading.skip);
     let mut last = from;
     let mut held: Option<(Batch, Position, bool)> = None;
-    let mut damage = walk(&**disk, &chain, from, None, &mut |batch, after, damaged| {
+    let mut damage = walk(&**disk, &chain, None, &mut |batch, after, damaged| {
         if let Some((batch, after, damaged)) = held.replace((batch, after, damaged)) {
             last = after;
             replay.add(batch, after, damaged)?;
@@ -190,6 +191,9 @@ pub(crate) fn start(
     index.write(true, |tx| {
         let state = tx.state()?;
         state.patchy = false;
+        if state.position == seen {
+            state.position = from;
+        }
         if reading.raises || damage.uncertain_end || !damage.is_none() {
             state.raise_from = state.raise_from.max(1);
         } else if reading.proves_end {
@@ -212,8 +216,8 @@ pub(crate) fn catch_up(disk: &dyn Disk, index: &Index, to: Position) -> Result<(
     let chain = chain(disk, found.commits.get(..end).unwrap_or_default(), from)?;
     let skip = BTreeSet::new();
     let mut replay = Replay::new(disk, index, &skip);
-    let mut reached = from;
-    let damage = walk(disk, &chain, from, Some(to.end), &mut |batch, after, damaged| {
+    let mut reached = chain.from;
+    let damage = walk(disk, &chain, Some(to.end), &mut |batch, after, damaged| {
         reached = after;
         replay.add(batch, after, damaged)
     })?;
