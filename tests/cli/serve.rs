@@ -280,7 +280,10 @@ fn check_tells_a_taken_port_and_knows_its_own_server() {
     assert!(told.contains("pigeon.toml:7:8: error: another program listens on 127.0.0.1:"), "{told}");
     let json = home.verb(&["check", "--json"], "");
     let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
-    assert_eq!(json["problems"][0]["line"], 7);
+    let problems = json["problems"].as_array().expect("a list");
+    let taken_port =
+        |problem: &&serde_json::Value| problem["message"].as_str().is_some_and(|m| m.contains("another program"));
+    assert_eq!(problems.iter().find(taken_port).expect("it is told")["line"], 7, "{json}");
     home.configure("[store]\nreserve = \"0 B\"\ngahter = \"3 ms\"\n");
     let told = text(&home.verb(&["check"], "").stdout);
     assert!(told.contains("unknown key `store.gahter`") && told.contains("another program"), "all at once: {told}");
