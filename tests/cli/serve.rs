@@ -41,7 +41,13 @@ fn a_session_that_panics_ends_alone() {
     let (mut beside, mut doomed) = (Talk::to(home.smtp), Talk::to(home.imap));
     assert!(doomed.line().starts_with("* OK"));
     doomed.say("a1 NOOP");
-    assert_eq!(doomed.rest(), "", "closed without a word");
+    // It panics when it is woken; a command that came before it first slept is still answered.
+    let first = doomed.line();
+    if !first.is_empty() {
+        assert!(first.starts_with("a1 OK"), "{first}");
+        doomed.say("a2 NOOP");
+        assert_eq!(doomed.rest(), "", "closed without a word");
+    }
 
     let mut next = Talk::to(home.imap);
     next.line();

@@ -129,6 +129,11 @@ def trial(report, root, machine):
     check("nothing in the data is root's", not root.strangers(), root.strangers())
 
     machine.run("sh", "-c", f"kill -9 {pid}")
+    # Not the one that is just ending: its socket may still take a connection, and reset it.
+    end = time.monotonic() + 30
+    while machine.show("pigeon.service", "MainPID") in (pid, "0") and time.monotonic() < end:
+        time.sleep(0.2)
+    check("killed, it is started again", machine.show("pigeon.service", "MainPID") not in (pid, "0"))
     root.await_greeting()
     root.carry(report, LABEL, alice, 2)
 
