@@ -129,6 +129,11 @@ impl Talk {
         line
     }
 
+    /// Whether anything comes before the end, or a reset.
+    pub(super) fn is_answered(&mut self) -> bool {
+        self.0.fill_buf().is_ok_and(|octets| !octets.is_empty())
+    }
+
     /// Whether anything comes within this time.
     pub(super) fn has_line_within(&mut self, limit: Duration) -> bool {
         self.0.get_ref().set_read_timeout(Some(limit)).expect("a time limit");
