@@ -14,7 +14,7 @@
 //! Nothing is believed before the signature of the manifest has been verified, and no octet of the system before all of
 //! them have the sum that the manifest gives.
 
-use super::settings::hex;
+use crate::base::hex;
 use minisign_verify::{PublicKey, Signature};
 use ring::digest::{Context, SHA256};
 use std::cmp::Ordering;

@@ -1,5 +1,6 @@
 //! Settings for the system's scripts: `KEY='value'` lines for a shell. Pure.
 
+use crate::base::hex;
 use crate::config::{Board, Wifi};
 use ring::pbkdf2;
 use std::num::NonZeroU32;
@@ -45,10 +46,6 @@ pub(super) fn key_of(wifi: &Wifi) -> String {
     let mut key = [0; 32];
     pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA1, PASSES, wifi.ssid.as_bytes(), wifi.password.as_bytes(), &mut key);
     hex(&key)
-}
-
-pub(super) fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 #[cfg(test)]

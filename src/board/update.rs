@@ -13,8 +13,8 @@
 
 use super::files::{Files, Folder, SECTOR_BYTES};
 use super::release::{PIECE_BYTES, Release, ReleaseError, each_piece, verify};
-use super::settings::hex;
 use super::slots::{Slot, State};
+use crate::base::hex;
 use ring::digest::{Context, SHA256};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;

@@ -3,7 +3,7 @@
 
 use super::files::{self, TlsError};
 use super::validity::{date, day_number};
-use crate::base::replace_file;
+use crate::base::{hex, replace_file};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     SanType, SerialNumber, date_time_ymd,
@@ -114,7 +114,7 @@ fn ensure_ca(folder: &Path, from_s: i64) -> Result<Ca, TlsError> {
 fn ca_params(pair: &KeyPair, from_s: i64) -> Result<CertificateParams, TlsError> {
     // The name follows from the key, so that it is the same at every start, and two servers' CAs differ in name.
     let digest = ring::digest::digest(&ring::digest::SHA256, pair.public_key_raw());
-    let print: String = digest.as_ref().iter().take(4).map(|octet| format!("{octet:02x}")).collect();
+    let print = hex(digest.as_ref().iter().take(4));
     let mut params = params(format!("Pigeon local CA {print}"), from_s, from_s.saturating_add(CA_DAYS * DAY_S))?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];

@@ -12,7 +12,7 @@
 //! so whatever that run stored and did not note, the next one meets before its own first note.
 
 use super::ImportOrder;
-use crate::base::replace_file;
+use crate::base::{hex, replace_file};
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -98,8 +98,7 @@ impl Drop for Alone {
 /// Where the note of this import is.
 pub(super) fn path(data: &Path, order: &ImportOrder) -> PathBuf {
     let sum = digest(&SHA256, format!("{}\n{}", order.account, order.source).as_bytes());
-    let name: String = sum.as_ref().iter().take(8).map(|octet| format!("{octet:02x}")).collect();
-    data.join(format!("import-{name}.json"))
+    data.join(format!("import-{}.json", hex(sum.as_ref().iter().take(8))))
 }
 
 /// Removes the note. Blocks.
