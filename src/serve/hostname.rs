@@ -1,5 +1,5 @@
-//! `hostname = "auto"`: the machine's own name, with its domain if the machine knows it. So a package can bring a
-//! configuration that nobody must edit before the first start.
+//! The machine's own name: with its domain for `hostname = "auto"`, so that a package can bring a configuration that nobody
+//! must edit before the first start; and as NAME.local, by which phones at home find it whatever `hostname` says.
 
 use crate::config::{Config, HOSTNAME_AUTO, is_host_name};
 
@@ -13,6 +13,17 @@ pub fn settle_hostname(config: &mut Config) {
         let hosts = std::fs::read_to_string(HOSTS).unwrap_or_default();
         config.hostname = full_name(&system.nodename().to_string_lossy(), &hosts);
     }
+}
+
+/// NAME.local (RFC 6762), which `pigeon board mdns` or the system's own responder answers for; none for a machine without a name.
+pub(super) fn name_in_the_house() -> Option<String> {
+    local_name(&rustix::system::uname().nodename().to_string_lossy())
+}
+
+fn local_name(name: &str) -> Option<String> {
+    let label = name.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let found = format!("{label}.local");
+    (label != "localhost" && is_host_name(&found)).then_some(found)
 }
 
 /// The machine's name with its domain: as it is, or the name that stands first beside it among its addresses (as
@@ -47,6 +58,21 @@ mod tests {
             ("", "", "localhost", "no name at all"),
         ] {
             assert_eq!(full_name(name, hosts), expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn in_the_house_a_machine_is_called_by_its_first_label() {
+        for (name, expected, why) in [
+            ("pigeon", Some("pigeon.local"), "as an image names it"),
+            ("Post.Example.org", Some("post.local"), "responders answer for the first label"),
+            ("pigeon.local", Some("pigeon.local"), "not twice"),
+            ("localhost", None, "every machine is that to itself"),
+            ("(none)", None, "the kernel's, before anybody named it"),
+            ("my_box", None, "no name that a certificate may have"),
+            ("", None, "no name at all"),
+        ] {
+            assert_eq!(local_name(name).as_deref(), expected, "{why}");
         }
     }
 

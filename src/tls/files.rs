@@ -187,8 +187,8 @@ mod tests {
     fn every_mistake_has_its_own_words() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
-        let (certificate, key) = local::ensure(&path("one"), "a.example.org", 1_800_000_000).unwrap();
-        let (_, other) = local::ensure(&path("two"), "a.example.org", 1_800_000_000).unwrap();
+        let (certificate, key) = local::ensure(&path("one"), &["a.example.org".to_owned()], 1_800_000_000).unwrap();
+        let (_, other) = local::ensure(&path("two"), &["a.example.org".to_owned()], 1_800_000_000).unwrap();
         fs::write(path("empty"), "").unwrap();
         fs::write(path("torn"), "-----BEGIN CERTIFICATE-----\n!!!!\n-----END CERTIFICATE-----\n").unwrap();
         fs::write(path("odd"), "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n").unwrap();

@@ -30,11 +30,13 @@ const RENEW_DAYS: i64 = 60;
 const SKEW_DAYS: i64 = 1;
 const _: () = assert!(CERTIFICATE_DAYS + SKEW_DAYS <= 825 && RENEW_DAYS < CERTIFICATE_DAYS);
 
-/// The names that the certificate is for.
-pub fn local_names(hostname: &str) -> Vec<String> {
+/// The names that the certificate is for: the machine as it sees itself, and as others call it.
+fn local_names(hosts: &[String]) -> Vec<String> {
     let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
-    if !names.iter().any(|name| name.eq_ignore_ascii_case(hostname)) {
-        names.push(hostname.to_ascii_lowercase());
+    for host in hosts.iter().map(|host| host.to_ascii_lowercase()) {
+        if !names.contains(&host) {
+            names.push(host);
+        }
     }
     names
 }
@@ -46,22 +48,21 @@ pub(super) fn is_near_end(not_after_s: i64, unix_s: i64) -> bool {
 
 /// Makes what is missing, near its end or for other names; answers the paths of certificate and key.
 /// A cut between key and certificate leaves a pair that does not match: the next start makes a new one.
-pub(super) fn ensure(folder: &Path, hostname: &str, unix_s: i64) -> Result<(PathBuf, PathBuf), TlsError> {
+pub(super) fn ensure(folder: &Path, hosts: &[String], unix_s: i64) -> Result<(PathBuf, PathBuf), TlsError> {
     fs::create_dir_all(folder).map_err(|error| TlsError::Write(folder.to_owned(), error))?;
     let (certificate, key) = (folder.join(CERTIFICATE_FILE), folder.join(KEY_FILE));
     let from_s = not_in_the_past(unix_s);
     let ca = ensure_ca(folder, from_s)?;
     let is_good = match files::examine(&certificate, &key) {
         Ok(facts) => {
-            !ca.is_new
-                && !is_near_end(facts.not_after_s, unix_s)
-                && local_names(hostname).iter().all(|n| facts.covers(n))
+            let covers_all = || local_names(hosts).iter().all(|name| facts.covers(name));
+            !ca.is_new && !is_near_end(facts.not_after_s, unix_s) && covers_all()
         }
         Err(_) => false,
     };
     if !is_good {
         let pair = KeyPair::generate().map_err(TlsError::NotMade)?;
-        let params = server_params(hostname, from_s, ca.not_after_s)?;
+        let params = server_params(hosts, from_s, ca.not_after_s)?;
         let made = params.signed_by(&pair, &ca.issuer).map_err(TlsError::NotMade)?;
         write(&key, &pair.serialize_pem(), 0o600)?;
         write(&certificate, &made.pem(), 0o644)?;
@@ -72,7 +73,7 @@ pub(super) fn ensure(folder: &Path, hostname: &str, unix_s: i64) -> Result<(Path
 /// A certificate for localhost that no file knows.
 pub(super) fn self_signed() -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
     let pair = KeyPair::generate().map_err(TlsError::NotMade)?;
-    let params = server_params("localhost", not_in_the_past(0), i64::MAX)?;
+    let params = server_params(&[], not_in_the_past(0), i64::MAX)?;
     let made = params.self_signed(&pair).map_err(TlsError::NotMade)?;
     Ok((vec![made.der().clone()], PrivatePkcs8KeyDer::from(pair.serialize_der()).into()))
 }
@@ -121,10 +122,11 @@ fn ca_params(pair: &KeyPair, from_s: i64) -> Result<CertificateParams, TlsError>
     Ok(params)
 }
 
-fn server_params(hostname: &str, from_s: i64, until_s: i64) -> Result<CertificateParams, TlsError> {
+fn server_params(hosts: &[String], from_s: i64, until_s: i64) -> Result<CertificateParams, TlsError> {
     let until_s = from_s.saturating_add(CERTIFICATE_DAYS * DAY_S).min(until_s);
-    let mut params = params(hostname.to_ascii_lowercase(), from_s, until_s)?;
-    for name in local_names(hostname) {
+    let common_name = hosts.first().map_or_else(|| "localhost".to_owned(), |host| host.to_ascii_lowercase());
+    let mut params = params(common_name, from_s, until_s)?;
+    for name in local_names(hosts) {
         params.subject_alt_names.push(match name.as_str() {
             "127.0.0.1" => SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             "::1" => SanType::IpAddress(IpAddr::V6(Ipv6Addr::LOCALHOST)),

@@ -7,7 +7,7 @@ mod settings;
 mod validity;
 
 pub use files::{Certificate, TlsError, examine};
-pub use local::{CA_FILE, local_names};
+pub use local::CA_FILE;
 pub use validity::date;
 
 use rustls::ServerConfig;
@@ -29,8 +29,8 @@ pub enum Source {
     Local {
         /// `tls/` in the data directory.
         folder: PathBuf,
-        /// The host name that the certificate is for, beside localhost.
-        hostname: String,
+        /// The host names that the certificate is for, beside localhost; the first is its common name.
+        hosts: Vec<String>,
     },
 }
 
@@ -64,7 +64,7 @@ impl Tls {
         let sessions = settings::Sessions::new()?;
         let (chain, key) = local::self_signed()?;
         let config = settings::server_config(chain, key, &sessions).map_err(TlsError::Refused)?;
-        let source = Source::Local { folder: PathBuf::new(), hostname: "localhost".to_owned() };
+        let source = Source::Local { folder: PathBuf::new(), hosts: Vec::new() };
         let current = Current { source, config, not_after_s: i64::MAX };
         Ok(Self(Arc::new(Shared { current: RwLock::new(current), sessions })))
     }
@@ -107,7 +107,7 @@ impl fmt::Debug for Tls {
 fn load(source: Source, unix_s: i64, sessions: &settings::Sessions) -> Result<Current, TlsError> {
     let (certificate, key) = match &source {
         Source::Files { certificate, key } => (certificate.clone(), key.clone()),
-        Source::Local { folder, hostname } => local::ensure(folder, hostname, unix_s)?,
+        Source::Local { folder, hosts } => local::ensure(folder, hosts, unix_s)?,
     };
     let loaded = files::load(&certificate, &key)?;
     let not_after_s = loaded.facts.not_after_s;
@@ -124,7 +124,7 @@ mod tests {
     const DAY_S: i64 = 86_400;
 
     fn local(folder: &std::path::Path, hostname: &str) -> Source {
-        Source::Local { folder: folder.join("tls"), hostname: hostname.to_owned() }
+        Source::Local { folder: folder.join("tls"), hosts: vec![hostname.to_owned()] }
     }
 
     #[test]
@@ -161,6 +161,30 @@ mod tests {
             assert!(facts.covers(name), "{name}");
         }
         assert!(!facts.covers("one.example.org"));
+    }
+
+    #[test]
+    fn a_certificate_without_one_of_the_names_is_made_anew_under_the_same_ca() {
+        let data = tempfile::tempdir().unwrap();
+        Tls::open(local(data.path(), "mail.example.org"), NOW_S).unwrap();
+        let folder = data.path().join("tls");
+        let read = |name: &str| fs::read(folder.join(name)).unwrap();
+        let (ca, first) = (read("ca.pem"), read("cert.pem"));
+
+        let hosts = vec!["mail.example.org".to_owned(), "Pigeon.local".to_owned()];
+        let source = Source::Local { folder: folder.clone(), hosts };
+        Tls::open(source.clone(), NOW_S + DAY_S).unwrap();
+        let second = read("cert.pem");
+        assert_ne!(first, second);
+        assert_eq!(ca, read("ca.pem"));
+        let facts = examine(&folder.join("cert.pem"), &folder.join("key.pem")).unwrap();
+        for name in ["mail.example.org", "pigeon.local", "localhost", "127.0.0.1", "::1"] {
+            assert!(facts.covers(name), "{name}");
+        }
+
+        Tls::open(source, NOW_S + 2 * DAY_S).unwrap();
+        Tls::open(local(data.path(), "mail.example.org"), NOW_S + 2 * DAY_S).unwrap();
+        assert_eq!(second, read("cert.pem"), "a name more than needed is no reason");
     }
 
     #[test]

@@ -3,7 +3,8 @@
 import shutil
 import subprocess
 
-from packages.root import Root
+from harness import wire
+from packages.root import HOST, NAME, Root
 
 LABEL = "package installed"
 CONFIGURATION = "etc/pigeon/pigeon.toml"
@@ -77,6 +78,10 @@ def lives_and_goes(report, package):
             root.carry(report, LABEL, bob, 2)
             told = root.run("pigeon", "check", good=(0, 1))
             check("check finds nothing wrong", "error" not in told, told)
+            root.host = f"{HOST}.local"  # as a phone in the house calls it
+            wire.Imap(root, "imaps", tls=True, user=alice).logout()
+            check("the certificate is for the name in the house, too", True)
+            root.host = NAME
         for words in (["user", "list"], ["verify"], ["status"], ["backup", "/var/backups/pigeon"]):
             root.run("pigeon", *words)
         carol = root.add_user("carol")
