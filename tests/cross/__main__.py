@@ -65,9 +65,12 @@ def build(board):
 
 
 # Programs that stand in for apt's: what each does, and what cross/build must say then.
-MIRRORS = "[ $1 = indextargets ] && printf '%s\\n' 'http://mirror.test/ bookworm' 'http://mirror.test/ bookworm-security' && exit 0;"
+MIRRORS = "[ $1 = indextargets ] && printf '%s\\n' 'bookworm http://mirror.test/' 'bookworm-security http://mirror.test/' && exit 0;"
 REFUSALS = {
     "no mirror": ("exit 0", "exit 0", "apt knows no mirror"),
+    "no mirror of the security suite": (
+        "[ $1 = indextargets ] && echo 'bookworm http://mirror.test/'; exit 0", "exit 0", "Debian's suite bookworm-security",
+    ),
     "compiler and std out of step": (f"{MIRRORS} exit 0", "[ $2 = rust-web-src ] && minor=96; echo '  Candidate: '1.${minor:-97}.0-1", "are out of step"),
     "no security suite": (f"{MIRRORS} exit 0", "echo '  Candidate: 1.85.0+dfsg3-1'", "Pigeon needs 1.90"),
     "no network": (f"{MIRRORS} echo 'E: no such host' >&2; exit 100", "exit 0", "Is the machine online?"),

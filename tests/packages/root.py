@@ -19,11 +19,10 @@ SENDER = "sender@example.net"
 
 def mirror():
     """Where this machine has Debian from."""
-    words = ["apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages", "Label: Debian"]
-    found = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
-    if not found:
-        raise RuntimeError("apt knows no mirror of Debian")
-    return found[0]
+    done = subprocess.run([ROOT / "cross" / "mirror", CODENAME], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr)
+    return done.stdout.strip()
 
 
 def make_base():
