@@ -85,7 +85,7 @@ fn number(name: &str) -> Option<u64> {
 
 /// Every fourth seed runs with threads that go their own way, the others in step, so that they can be run again.
 fn plan(seed: u64) -> Plan {
-    Plan { seed, in_step: !seed.is_multiple_of(4), time: Time::Ordinary, cuts_max: u64::MAX }
+    Plan { seed, in_step: !seed.is_multiple_of(4), time: Time::Ordinary, pauses: false, cuts_max: u64::MAX }
 }
 
 fn command(seed: u64) -> String {
@@ -158,7 +158,8 @@ fn a_seed_means_the_same_every_time() {
 #[test]
 fn a_clock_that_starts_in_1970_and_jumps_years_changes_no_order_and_no_number() {
     for seed in [1, 2] {
-        let plan = Plan { cuts_max: 500, ..plan(seed) };
+        // What is due depends on octets, and those on the clock: with the house kept meanwhile, turns would fall otherwise.
+        let plan = Plan { cuts_max: 500, pauses: true, ..plan(seed) };
         let (ordinary, wild) = (run(&plan), run(&Plan { time: Time::Wild, ..plan }));
         assert_eq!((&ordinary.wrong, &wild.wrong), (&None, &None), "seed {seed}");
         assert!(!ordinary.seen.is_empty(), "seed {seed}: no life was lived to its end");

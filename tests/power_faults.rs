@@ -117,3 +117,33 @@ fn a_disk_that_is_full_for_all_or_for_some_refuses_and_takes_again() {
         lives_through(Fault::FullIn("snapshots/"), seed);
     }
 }
+
+/// One change at a time over a disk that fails once: what is refused is told by `stats` until something goes well again, and
+/// everything can be read meanwhile.
+#[test]
+fn a_store_that_refused_says_so_until_a_change_goes_well() {
+    let mut refused = 0;
+    for n in 0..12 {
+        let faults = [Fault::Operation(n, ErrorKind::Other), Fault::Sync(n), Fault::SyncKept(n)];
+        for fault in faults.into_iter().filter(|fault| n < 6 || matches!(fault, Fault::Operation(..))) {
+            let manner = Manner::of(&mut Dice(n), true, Time::Ordinary);
+            let life = Life::begin(SimDisk::new(), Facts::default(), &manner, Dice(n)).unwrap();
+            let store = life.store();
+            store.take_turns(false);
+            smol::block_on(async {
+                let alice = power::look::id(store, "alice@example.org").await.unwrap();
+                life.disk.fail(fault);
+                for change in 0..30 {
+                    let done = store.subscribe(alice, &format!("{change}"), true).await;
+                    let told = store.stats().await.unwrap().read_only;
+                    assert_eq!(done.is_err(), told.is_some(), "{fault:?}, change {change}: {done:?}, {told:?}");
+                    refused += u32::from(done.is_err());
+                    let seen = look(store, None).await.unwrap();
+                    let known = &seen.accounts["alice@example.org"].subscribed;
+                    assert_eq!(known.contains(&format!("{change}")), done.is_ok(), "{fault:?}, change {change}");
+                }
+            });
+        }
+    }
+    assert!(refused > 10, "{refused}");
+}

@@ -45,7 +45,8 @@ fn every_saboteur_is_caught() {
         sabotage::choose(saboteur);
         let (mut cuts, mut caught) = (0, None);
         for seed in 1.. {
-            let done = run(&Plan { seed, in_step: true, time: Time::Ordinary, cuts_max: CUTS_MAX - cuts });
+            let done =
+                run(&Plan { seed, in_step: true, time: Time::Ordinary, pauses: false, cuts_max: CUTS_MAX - cuts });
             cuts += done.table.total();
             caught = done.wrong;
             if caught.is_some() || cuts >= CUTS_MAX {

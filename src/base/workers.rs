@@ -40,6 +40,11 @@ impl Workers {
         Self { jobs: None }
     }
 
+    /// Whether there are threads.
+    pub fn are_some(&self) -> bool {
+        self.jobs.is_some()
+    }
+
     /// Runs `job` on one of the threads; `None` when it panicked or the threads are gone.
     pub async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let Some(jobs) = &self.jobs else {

@@ -3,10 +3,12 @@
 
 use super::idle::be_idle;
 use super::reclaim::{self, Reclaimed, Survey};
-use super::{Refusal, Shared, Snapshot, Store};
+use super::snapshot::{self, SnapshotError};
+use super::{Refusal, SNAPSHOTS_KEPT, Shared, Snapshot, Store, query, refusal_of, segment};
 use crate::base::Workers;
 use event_listener::Event;
 use smol::lock::MutexGuardArc;
+use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -31,6 +33,16 @@ const WAY_PAUSE: Duration = Duration::from_millis(20);
 
 /// The thread's stack, as the writer's.
 const STACK_BYTES: usize = 512 * 1024;
+
+/// Logs why no snapshot could be written, and makes a refusal of it.
+fn told(error: &SnapshotError) -> Refusal {
+    log::error!("writing a snapshot: {error}");
+    match error {
+        SnapshotError::Disk(error) => refusal_of(error),
+        SnapshotError::Index(error) => query::refusal_of_index(error),
+        SnapshotError::Damaged(_) => Refusal::Damaged,
+    }
+}
 
 /// What a call of [`Store::keep_house`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,15 +147,63 @@ impl Shared {
         self.house.lock_arc().await
     }
 
+    /// Writes a snapshot on `thread`, calling `pause` after each block, and removes those before the newest two.
+    pub(crate) async fn take_snapshot(
+        self: &Arc<Self>,
+        thread: &Workers,
+        mut pause: impl FnMut() + Send + 'static,
+    ) -> Result<Snapshot, Refusal> {
+        let of = self.clone();
+        let drafted = thread.run(move || snapshot::draft(&*of.disk, &of.index, &mut pause)).await;
+        let drafted =
+            drafted.unwrap_or_else(|| Err(io::Error::other("panicked").into())).map_err(|error| told(&error))?;
+        // The index is durable before anybody finds the snapshot: else the next start might write the last batch that it holds
+        // again, elsewhere in the log, and its place would be a place no more.
+        let settled = self.queue.checkpoint().recv().await;
+        let of = self.clone();
+        let done = thread.run(move || {
+            if !matches!(settled, Ok(Ok(()))) {
+                snapshot::discard(&*of.disk, drafted.number);
+                return Err(io::Error::other("the index cannot be made durable").into());
+            }
+            snapshot::publish(&*of.disk, drafted.number)?;
+            of.forget_old_snapshots(drafted);
+            Ok(drafted)
+        });
+        done.await.unwrap_or_else(|| Err(io::Error::other("panicked").into())).map_err(|error| told(&error))
+    }
+
+    /// Keeps this snapshot and the one before; removes older ones, which no replay begins at any more. Blocks.
+    fn forget_old_snapshots(&self, newest: Snapshot) {
+        let oldest = {
+            let mut snapshots = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
+            snapshots.push(newest);
+            let old = snapshots.len().saturating_sub(SNAPSHOTS_KEPT);
+            snapshots.drain(..old);
+            snapshots.first().map_or(0, |snapshot| snapshot.number)
+        };
+        let known = snapshot::numbers(&*self.disk).unwrap_or_default();
+        for number in known.into_iter().filter(|number| *number < oldest) {
+            let name = segment::file_name(segment::Kind::Snapshot, number);
+            if let Err(error) = self.disk.remove(&name) {
+                log::warn!("removing {name}: {error}");
+            }
+        }
+    }
+
     /// Lets others to the disk for a moment. Blocks.
     fn pause(&self) {
-        if self.is_busy() {
+        if self.is_busy() && self.workers.are_some() {
             std::thread::sleep(BLOCK_PAUSE);
         }
     }
 
     /// The thread for housework.
     pub(crate) fn keeper(&self) -> Result<Workers, Refusal> {
+        if !self.workers.are_some() {
+            // A test's: everything has its turn.
+            return Ok(self.workers.clone());
+        }
         let mut thread = self.keeper.thread.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(thread) = &*thread {
             return Ok(thread.clone());
@@ -236,8 +296,7 @@ impl Store {
         let survey = reclaim::survey(shared).await?;
         if is_snapshot_due(&survey, shared.newest_snapshot(), shared.segment_bytes) {
             let of = shared.clone();
-            let written = shared.keeper()?.run(move || of.take_snapshot(&mut || of.pause())).await;
-            match written.unwrap_or(Err(Refusal::Unavailable)) {
+            match shared.take_snapshot(&shared.keeper()?, move || of.pause()).await {
                 // What is dead can go all the same.
                 Err(Refusal::DiskFull) => {}
                 written => return written.map(Kept::Snapshot),

@@ -208,37 +208,6 @@ impl Shared {
         self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).last().copied()
     }
 
-    /// Writes a snapshot and removes those before the newest two. Blocks.
-    pub(crate) fn take_snapshot(&self, pause: &mut dyn FnMut()) -> Result<Snapshot, Refusal> {
-        let mut snapshots = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let known = snapshot::numbers(&*self.disk).map_err(|error| refusal_of(&error))?;
-        let number = known.last().map_or(1, |number| number + 1);
-        let settle = || match smol::block_on(self.queue.checkpoint().recv()) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(io::Error::other("the index cannot be made durable")),
-        };
-        let written = snapshot::write(&*self.disk, &self.index, number, pause, settle).map_err(|error| {
-            ::log::error!("writing a snapshot: {error}");
-            match error {
-                snapshot::SnapshotError::Disk(error) => refusal_of(&error),
-                snapshot::SnapshotError::Index(error) => query::refusal_of_index(&error),
-                snapshot::SnapshotError::Damaged(_) => Refusal::Damaged,
-            }
-        })?;
-        snapshots.push(written);
-        let old = snapshots.len().saturating_sub(SNAPSHOTS_KEPT);
-        let kept = snapshots.split_off(old);
-        let oldest = kept.first().map_or(0, |snapshot| snapshot.number);
-        *self.snapshots.lock().unwrap_or_else(PoisonError::into_inner) = kept;
-        for number in known.into_iter().filter(|number| *number < oldest) {
-            let name = segment::file_name(segment::Kind::Snapshot, number);
-            if let Err(error) = self.disk.remove(&name) {
-                ::log::warn!("removing {name}: {error}");
-            }
-        }
-        Ok(written)
-    }
-
     /// Whether somebody waits for the store, or is about to.
     fn is_busy(&self) -> bool {
         self.queue.is_busy() || body::in_flight(&self.in_flight)
@@ -462,7 +431,7 @@ impl Store {
             }
             // From now on it begins here, and not with what the log lacks.
             if !shared.damage.is_none()
-                && let Err(refusal) = shared.take_snapshot(&mut || ())
+                && let Err(refusal) = smol::block_on(store.snapshot())
             {
                 ::log::warn!("no snapshot of what came back could be written: {refusal:?}");
             }
@@ -506,8 +475,7 @@ impl Store {
 
     /// Writes a snapshot of the index, durable when this returns, and removes those before the newest two.
     pub async fn snapshot(&self) -> Result<Snapshot, Refusal> {
-        let shared = self.shared.clone();
-        self.shared.workers.run(move || shared.take_snapshot(&mut || ())).await.unwrap_or(Err(Refusal::Unavailable))
+        self.shared.take_snapshot(&self.shared.workers, || ()).await
     }
 
     /// Reclaim copies no more than so many octets in a second.

@@ -188,6 +188,10 @@ pub(crate) fn start(
     }
     replay.flush()?;
     damage.add(std::mem::take(&mut replay.damage));
+    if from != seen {
+        // The segment it was moved to may have its name from a process that was killed before it made that durable.
+        disk.sync_folder("log")?;
+    }
     index.write(true, |tx| {
         let state = tx.state()?;
         state.patchy = false;

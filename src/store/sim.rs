@@ -141,6 +141,8 @@ struct World {
     faults: Vec<(u64, Fault)>,
     stop_at: Option<u64>,
     is_off: bool,
+    /// Octets that all files together may have.
+    room: Option<u64>,
     /// Whether durable contents are kept; figures do not need them.
     keeps_durable: bool,
     watcher: Option<Hidden>,
@@ -256,6 +258,7 @@ impl SimDisk {
             durable_names: old.durable_names.clone(),
             pending_names: old.pending_names.clone(),
             counters: old.counters,
+            room: old.room,
             keeps_durable: old.keeps_durable,
             ..World::default()
         };
@@ -282,8 +285,15 @@ impl SimDisk {
             set_name(&mut names, name, *file);
         }
         let files = old.files.iter().map(|file| after_cut(file, cut, &mut dice)).collect();
-        let (durable_names, counters) = (names.clone(), old.counters);
-        Self::of(World { files, names, durable_names, counters, keeps_durable: true, ..World::default() })
+        let (durable_names, counters, room) = (names.clone(), old.counters, old.room);
+        Self::of(World { files, names, durable_names, counters, room, keeps_durable: true, ..World::default() })
+    }
+
+    /// So many octets are left for all files together; as many as anybody wants, when that is not told. Removing files and
+    /// making them shorter gives room back.
+    pub fn leave_room(&self, bytes: Option<u64>) {
+        let mut world = self.world();
+        world.room = bytes.map(|bytes| world.used_bytes() + bytes);
     }
 
     /// A file's live octets.
@@ -399,6 +409,16 @@ impl World {
         Ok(true)
     }
 
+    /// Octets of all files that have a name.
+    fn used_bytes(&self) -> u64 {
+        self.names.values().filter_map(|file| self.files.get(*file)).map(|file| file.live.len() as u64).sum()
+    }
+
+    /// Whether so many octets more find room.
+    fn has_room_for(&self, bytes: usize) -> bool {
+        bytes == 0 || self.room.is_none_or(|room| self.used_bytes() + bytes as u64 <= room)
+    }
+
     /// Whether this sync fails, and how.
     fn failing_sync(&self) -> Option<Fault> {
         let number = self.counters.syncs;
@@ -426,6 +446,7 @@ impl World {
             durable_names: self.durable_names.clone(),
             pending_names: self.pending_names.clone(),
             counters: self.counters,
+            room: self.room,
             keeps_durable: self.keeps_durable,
             is_off: true,
             ..Self::default()
@@ -546,8 +567,10 @@ impl Disk for SimDisk {
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        let is_full = self.world().faults.iter().any(|(_, fault)| matches!(fault, Fault::Full));
-        Ok(if is_full { 0 } else { 1 << 40 })
+        let world = self.world();
+        let is_full = world.faults.iter().any(|(_, fault)| matches!(fault, Fault::Full));
+        let free = world.room.map_or(1 << 40, |room| room.saturating_sub(world.used_bytes()));
+        Ok(if is_full { 0 } else { free })
     }
 
     fn chance(&self) -> u32 {
@@ -589,9 +612,12 @@ impl DiskFile for SimFile {
     fn write_at(&self, offset: u64, from: &[u8]) -> io::Result<()> {
         let mut world = self.world();
         let at = usize::try_from(offset).map_err(io::Error::other)?;
-        let grows = world.file(self.number)?.live.len() < at + from.len();
+        let more = (at + from.len()).saturating_sub(world.file(self.number)?.live.len());
         let name = world.name_of(self.number);
-        let happens = world.operation(&name, grows)?;
+        let happens = world.operation(&name, more > 0)?;
+        if !world.has_room_for(more) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         world.counters.writes += 1;
         world.counters.written_bytes += from.len() as u64;
         let pages = (offset + from.len() as u64).div_ceil(4096) - offset / 4096;
@@ -620,9 +646,12 @@ impl DiskFile for SimFile {
     fn truncate(&self, len: u64) -> io::Result<()> {
         let mut world = self.world();
         let len = usize::try_from(len).map_err(io::Error::other)?;
-        let grows = world.file(self.number)?.live.len() < len;
+        let more = len.saturating_sub(world.file(self.number)?.live.len());
         let name = world.name_of(self.number);
-        let happens = world.operation(&name, grows)?;
+        let happens = world.operation(&name, more > 0)?;
+        if !world.has_room_for(more) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let keeps_durable = world.keeps_durable;
         let file = world.file(self.number)?;
         if keeps_durable {
@@ -752,6 +781,24 @@ mod tests {
             mixed += u32::from(after.contains(&1) && after.contains(&2));
         }
         assert!(mixed > 5, "{mixed}");
+    }
+
+    #[test]
+    fn what_is_removed_or_made_shorter_makes_room() {
+        let disk = SimDisk::new();
+        let file = one_file(&disk);
+        disk.leave_room(Some(100));
+        file.write_at(0, &[2; 8292]).unwrap();
+        assert_eq!(file.write_at(8292, &[2]).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(file.truncate(8293).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        file.write_at(0, &[3; 8292]).unwrap();
+        file.truncate(8000).unwrap();
+        assert_eq!(disk.free_bytes().unwrap(), 292);
+        disk.create("g").unwrap().write_at(0, &[1; 292]).unwrap();
+        disk.remove("f").unwrap();
+        assert_eq!(disk.free_bytes().unwrap(), 8000);
+        disk.leave_room(None);
+        assert!(disk.free_bytes().unwrap() > 8292);
     }
 
     #[test]

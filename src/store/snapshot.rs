@@ -140,31 +140,36 @@ impl Trailer {
     }
 }
 
-/// Writes a snapshot of the index as it stands now, durable when this returns; reads everything in one transaction, which is
-/// given up when the index must be opened again meanwhile. `pause` is called after each block. `settle` makes the index
-/// durable before anybody finds the snapshot: else the next start might write the last batch that it holds again, elsewhere
-/// in the log, and its place would be a place no more.
-pub(crate) fn write(
-    disk: &dyn Disk,
-    index: &Index,
-    number: u64,
-    pause: &mut dyn FnMut(),
-    settle: impl FnOnce() -> io::Result<()>,
-) -> Result<Snapshot, SnapshotError> {
-    let name = file_name(Kind::Snapshot, number);
-    let temporary = format!("{name}.tmp");
-    let written = index.read(|rx| write_rows(disk, rx, (number, &temporary), pause));
-    let done = written.and_then(|snapshot| {
-        settle()?;
-        disk.rename(&temporary, &name)?;
-        disk.sync_folder("snapshots")?;
-        Ok(snapshot)
-    });
-    if done.is_err() {
-        // Either may not be there.
-        drop((disk.remove(&temporary), disk.remove(&name)));
+/// Writes a snapshot of the index as it stands now, under a name that nobody looks for; durable when this returns. Reads
+/// everything in one transaction, which is given up when the index must be opened again meanwhile. `pause` is called after each
+/// block.
+pub(crate) fn draft(disk: &dyn Disk, index: &Index, pause: &mut dyn FnMut()) -> Result<Snapshot, SnapshotError> {
+    let number = numbers(disk)?.last().map_or(1, |number| number + 1);
+    let drafted = index.read(|rx| write_rows(disk, rx, (number, &draft_name(number)), pause));
+    if drafted.is_err() {
+        discard(disk, number);
     }
-    done
+    drafted
+}
+
+/// Gives a draft its name, durably.
+pub(crate) fn publish(disk: &dyn Disk, number: u64) -> Result<(), SnapshotError> {
+    let name = file_name(Kind::Snapshot, number);
+    let published = disk.rename(&draft_name(number), &name).and_then(|()| disk.sync_folder("snapshots"));
+    if published.is_err() {
+        discard(disk, number);
+    }
+    Ok(published?)
+}
+
+/// Removes a snapshot that could not be written to its end.
+pub(crate) fn discard(disk: &dyn Disk, number: u64) {
+    // Either may not be there.
+    drop((disk.remove(&draft_name(number)), disk.remove(&file_name(Kind::Snapshot, number))));
+}
+
+fn draft_name(number: u64) -> String {
+    format!("{}.tmp", file_name(Kind::Snapshot, number))
 }
 
 fn write_rows(

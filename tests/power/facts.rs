@@ -365,24 +365,49 @@ fn check_folder(
 
 /// The facts, as all clients of a life share them.
 #[derive(Clone, Default)]
-pub(crate) struct Book(Arc<Mutex<(Arc<Facts>, u64)>>);
+pub(crate) struct Book(Arc<Mutex<Pages>>);
+
+#[derive(Default)]
+struct Pages {
+    facts: Arc<Facts>,
+    next: u64,
+    /// What was begun since the mark.
+    begun: Vec<(u64, Deed)>,
+}
 
 impl Book {
     pub(crate) fn new(facts: Facts) -> Self {
         let next = facts.sent.keys().last().map_or(1, |last| last + 1);
-        Self(Arc::new(Mutex::new((Arc::new(facts), next))))
+        Self(Arc::new(Mutex::new(Pages { facts: Arc::new(facts), next, begun: Vec::new() })))
     }
 
     pub(crate) fn facts(&self) -> Arc<Facts> {
-        self.0.lock().unwrap().0.clone()
+        self.0.lock().unwrap().facts.clone()
+    }
+
+    /// From here on, what is begun is kept for [`Book::since`].
+    pub(crate) fn mark(&self) -> Arc<Facts> {
+        let mut pages = self.0.lock().unwrap();
+        pages.begun.clear();
+        pages.facts.clone()
+    }
+
+    /// What is known of some moment between the mark and now: whatever was on its way then or has begun since may have been
+    /// done by that moment, or not.
+    pub(crate) fn since(&self, mark: &Facts) -> Facts {
+        let pages = self.0.lock().unwrap();
+        let mut facts = mark.clone();
+        facts.doing.extend(pages.begun.iter().cloned());
+        facts.sent.clone_from(&pages.facts.sent);
+        facts
     }
 
     pub(crate) fn set(&self, facts: Facts) {
-        self.0.lock().unwrap().0 = Arc::new(facts);
+        self.0.lock().unwrap().facts = Arc::new(facts);
     }
 
     fn change<O>(&self, change: impl FnOnce(&mut Facts, &mut u64) -> O) -> O {
-        let (facts, next) = &mut *self.0.lock().unwrap();
+        let Pages { facts, next, .. } = &mut *self.0.lock().unwrap();
         change(Arc::make_mut(facts), next)
     }
 
@@ -400,11 +425,13 @@ impl Book {
 
     /// From now on it may be done.
     pub(crate) fn begin(&self, deed: Deed) -> u64 {
-        self.change(|facts, next| {
+        let id = self.change(|facts, next| {
             *next += 1;
-            facts.doing.insert(*next, deed);
+            facts.doing.insert(*next, deed.clone());
             *next
-        })
+        });
+        self.0.lock().unwrap().begun.push((id, deed));
+        id
     }
 
     /// It was acknowledged.

@@ -66,6 +66,8 @@ pub(crate) struct Manner {
     /// No threads but the writer's, which works when it is told to: the same every time.
     pub(crate) in_step: bool,
     pub(crate) time: Time,
+    /// The house is kept only while sessions pause.
+    pub(crate) pauses: bool,
 }
 
 impl Manner {
@@ -79,7 +81,7 @@ impl Manner {
             checkpoint_commits: 6 + dice.roll(10),
             ..Options::default()
         };
-        Self { options, in_step, time }
+        Self { options, in_step, time, pauses: false }
     }
 
     pub(crate) fn open(&self, disk: &SimDisk, clock: Clock, budget: Budget) -> Result<Store, OpenError> {
@@ -120,8 +122,9 @@ pub(crate) struct Stick {
     pub(crate) disk: SimDisk,
     /// The newest complete backup, and what was known when it was made.
     pub(crate) newest: Option<Backup>,
-    /// Moments of backups, and the newest complete one before.
-    pub(crate) moments: Vec<(Moment, Option<Backup>)>,
+    /// Moments of backups, with what the one being made holds; the newest complete one before; and what clients knew when it
+    /// was done.
+    pub(crate) moments: Vec<(Moment, Option<Backup>, Arc<Facts>)>,
 }
 
 type Session = Arc<AsyncMutex<Line>>;
@@ -148,6 +151,8 @@ pub(crate) struct Life {
     pub(crate) stick: Stick,
     /// Whether clients may be refused, because the disk fails.
     pub(crate) may_fail: bool,
+    /// The disk has little room left.
+    full: bool,
 }
 
 fn tls() -> Tls {
@@ -202,6 +207,7 @@ impl Life {
             imap: none(),
             stick: Stick::default(),
             may_fail: false,
+            full: false,
         };
         life.world.store().take_turns(manner.in_step);
         life.world.store().reclaim_no_faster_than(u64::MAX / 2_000);
@@ -278,27 +284,38 @@ impl Life {
                 done
             }));
         }
+        self.go_on_until(|| tasks.iter().all(smol::Task::is_finished));
+        tasks.into_iter().map(smol::block_on).collect()
+    }
+
+    /// In step: everybody goes on until this is so.
+    fn go_on_until(&mut self, is_done: impl Fn() -> bool) {
         let started = std::time::Instant::now();
-        loop {
-            let waits = self.world.store().writer_waits();
-            // Mostly everybody goes as far as possible before the writer does, but not always.
-            let hurries = waits && self.dice.once_in(5);
-            let limit = if hurries { self.dice.roll(10) } else { u64::MAX };
-            let mut moved = 0;
-            while moved < limit && executor.try_tick() {
-                moved += 1;
-            }
-            if hurries || (waits && moved == 0) {
-                self.world.store().give_turn();
-            } else if moved == 0 {
-                if tasks.iter().all(smol::Task::is_finished) {
-                    return tasks.into_iter().map(smol::block_on).collect();
-                }
+        while !is_done() {
+            if !self.go_on() {
                 // A password is being hashed.
                 assert!(started.elapsed() < Duration::from_secs(60), "a session waits for ever");
                 std::thread::sleep(Duration::from_micros(50));
             }
         }
+    }
+
+    /// In step: everybody who can goes on for a while, or the writer does one piece of work; false when nobody can.
+    fn go_on(&mut self) -> bool {
+        let executor = self.world.executor();
+        let waits = self.world.store().writer_waits();
+        // Mostly everybody goes as far as possible before the writer does, but not always.
+        let hurries = waits && self.dice.once_in(5);
+        let limit = if hurries { self.dice.roll(10) } else { u64::MAX };
+        let mut moved = 0;
+        while moved < limit && executor.try_tick() {
+            moved += 1;
+        }
+        if hurries || (waits && moved == 0) {
+            self.world.store().give_turn();
+            return true;
+        }
+        moved > 0
     }
 
     /// Looks at everything while nothing is under way: the store shows what clients know, and they know more afterwards.
@@ -376,24 +393,54 @@ impl Life {
         if self.dice.once_in(2) {
             acts.extend(self.operator_act(&facts, &mut touched));
         }
-        self.play(acts);
-        match self.dice.roll(6) {
-            0 => self.snapshot(),
-            1 | 2 => self.keep_house(),
-            3 => self.back_up()?,
-            _ => {}
+        let house = self.dice.roll(6);
+        if self.dice.once_in(2) && house < 4 && !self.manner.pauses {
+            self.meanwhile(acts, house)?;
+        } else {
+            self.play(acts);
+            match house {
+                0 => self.snapshot(),
+                1 | 2 => self.keep_house(),
+                3 => self.back_up(Vec::new())?,
+                _ => {}
+            }
         }
         self.observe()
     }
 
+    /// The house is kept while sessions work.
+    fn meanwhile(&mut self, mut acts: Vec<Act>, house: u64) -> Result<(), String> {
+        *self.phase.lock().unwrap() = if self.full { Phase::Full } else { Phase::Meanwhile };
+        let (store, may_fail) = (self.store().clone(), self.may_fail);
+        let done = match house {
+            0 => {
+                acts.push(Box::pin(async move { (store.snapshot().await.is_ok() || may_fail).then_some(()) }));
+                self.play(acts);
+                Ok(())
+            }
+            1 | 2 => {
+                acts.push(Box::pin(async move { (keep(&store).await.is_ok() || may_fail).then_some(()) }));
+                self.play(acts);
+                Ok(())
+            }
+            _ => self.back_up(acts),
+        };
+        *self.phase.lock().unwrap() = self.at_work();
+        done
+    }
+
     /// Runs one thing alone, with a writer that works as it likes: what waits for the writer itself cannot give it turns.
     fn alone<O>(&mut self, phase: Phase, work: impl Future<Output = O>) -> O {
-        *self.phase.lock().unwrap() = phase;
+        *self.phase.lock().unwrap() = if self.full { Phase::Full } else { phase };
         self.store().take_turns(false);
         let done = smol::block_on(self.world.executor().run(work));
         self.store().take_turns(self.manner.in_step);
-        *self.phase.lock().unwrap() = Phase::Work;
+        *self.phase.lock().unwrap() = self.at_work();
         done
+    }
+
+    fn at_work(&self) -> Phase {
+        if self.full { Phase::Full } else { Phase::Work }
     }
 
     fn snapshot(&mut self) {
@@ -405,38 +452,102 @@ impl Life {
     /// Housekeeping until there is none.
     pub(crate) fn keep_house(&mut self) {
         let store = self.store().clone();
-        let kept = self.alone(Phase::House, async move {
-            for _ in 0..20 {
-                if store.keep_house().await? == Kept::Nothing {
-                    break;
-                }
-            }
-            Ok::<(), Refusal>(())
-        });
+        let kept = self.alone(Phase::House, async move { keep(&store).await });
         assert!(self.may_fail || kept.is_ok(), "keeping house: {kept:?}");
     }
 
-    /// A backup onto another disk, whose every operation is a moment too.
-    fn back_up(&mut self) -> Result<(), String> {
-        let (store, facts) = (self.store().clone(), self.book.facts());
-        let held = self.alone(Phase::Backup, async move { store.hold().await });
-        let held = match held {
-            Err(_) if self.may_fail => return Ok(()),
-            held => held.map_err(|refusal| format!("backup: {refusal:?}"))?,
+    /// A backup onto another disk, whose every operation is a moment too, while these go on.
+    fn back_up(&mut self, acts: Vec<Act>) -> Result<(), String> {
+        let (executor, store, book) = (self.world.executor(), self.store().clone(), self.book.clone());
+        let alone = acts.is_empty();
+        if alone {
+            *self.phase.lock().unwrap() = Phase::Backup;
+            self.store().take_turns(false);
+        }
+        let in_step = self.manner.in_step && !alone;
+        let tasks: Vec<_> = acts.into_iter().map(|act| executor.spawn(act)).collect();
+        let holding = executor.spawn(async move {
+            let mark = book.mark();
+            let held = store.hold().await;
+            (held, book.since(&mark))
+        });
+        if in_step {
+            self.go_on_until(|| holding.is_finished());
+        }
+        let (held, facts) = smol::block_on(executor.run(holding));
+        let copied = match held {
+            Err(refusal) => Err(format!("{refusal:?}")),
+            Ok(held) => {
+                let facts = Arc::new(facts);
+                let stick = self.stick.disk.clone();
+                let moments = record(&stick, Arc::new(Mutex::new(Phase::Backup)), Book::new(Facts::clone(&facts)));
+                let done = if in_step {
+                    let disk = self.disk.clone();
+                    let mut go_on = |_, _| {
+                        for _ in 0..self.dice.roll(3) {
+                            self.go_on();
+                        }
+                    };
+                    back_up(&disk, &stick, (held.batch, &held.names), &mut go_on)
+                } else {
+                    let (disk, stick) = (self.disk.clone(), stick.clone());
+                    let (batch, names) = (held.batch, held.names.clone());
+                    smol::block_on(
+                        executor.run(smol::unblock(move || back_up(&disk, &stick, (batch, &names), &mut |_, _| ()))),
+                    )
+                };
+                drop(held);
+                stick.watch(None);
+                let moments = std::mem::take(&mut *moments.lock().unwrap());
+                done.map(|_| (facts, moments)).map_err(|error| error.to_string())
+            }
         };
-        let moments = record(&self.stick.disk, Arc::new(Mutex::new(Phase::Backup)), self.book.clone());
-        let done = back_up(&self.disk, &self.stick.disk, (held.batch, &held.names), &mut |_, _| ());
-        self.stick.disk.watch(None);
-        let moments = std::mem::take(&mut *moments.lock().unwrap());
-        let before = self.stick.newest.clone();
-        self.stick.moments.extend(moments.into_iter().map(|moment| (moment, before.clone())));
-        match done {
+        if in_step {
+            self.go_on_until(|| tasks.iter().all(smol::Task::is_finished));
+        }
+        let done: Vec<Option<()>> = tasks.into_iter().map(|task| smol::block_on(executor.run(task))).collect();
+        if alone {
+            self.store().take_turns(self.manner.in_step);
+            *self.phase.lock().unwrap() = self.at_work();
+        }
+        assert!(
+            self.may_fail || done.iter().all(Option::is_some),
+            "a client was refused: {}",
+            super::sessions::refused()
+        );
+        let (facts, moments) = match copied {
             Err(_) if self.may_fail => return Ok(()),
-            done => done.map_err(|error| format!("backup: {error}"))?,
+            copied => copied.map_err(|error| format!("backup: {error}"))?,
         };
+        let (before, newer) = (self.stick.newest.clone(), self.book.facts());
+        self.stick.moments.extend(moments.into_iter().map(|moment| (moment, before.clone(), newer.clone())));
         let number = newest(&self.stick.disk).map_err(|error| format!("backup: {error}"))?.number;
         self.stick.newest = Some((number, facts));
         Ok(())
+    }
+
+    /// A round on a disk that fills up; then there is room again.
+    pub(crate) fn full_round(&mut self) -> Result<(), String> {
+        let store = self.store().clone();
+        let laid = self.alone(Phase::Full, async move { store.lay_ballast().await });
+        assert!(laid, "there is room for the ballast");
+        let room = self.dice.roll(300_000);
+        self.disk.leave_room(Some(room));
+        self.may_fail = true;
+        self.full = true;
+        self.round()?;
+        self.connect();
+        self.keep_house();
+        self.round()?;
+        self.disk.leave_room(None);
+        self.keep_house();
+        self.keep_house();
+        (self.may_fail, self.full) = (false, false);
+        self.connect();
+        let store = self.store().clone();
+        let laid = self.alone(Phase::Full, async move { store.lay_ballast().await });
+        assert!(laid, "there is room again");
+        self.observe().map(drop)
     }
 
     fn delivery(&mut self, facts: &Facts, touched: &mut Touched, session: Session, submits: bool) -> Option<Act> {
@@ -531,6 +642,18 @@ impl Life {
                 let command = if on { format!("SUBSCRIBE {name}") } else { format!("UNSUBSCRIBE {name}") };
                 let deed = Deed::Subscribe { account: ALICE.into(), name, on };
                 Some(Box::pin(async move { session.lock().await.simple(&book, &command, Some(deed)).await }))
+            }
+            _ if self.dice.once_in(4) => {
+                let absent: Vec<&str> = LOOSE.into_iter().filter(|name| !names.iter().any(|n| n == name)).collect();
+                let to = (*self.dice.pick(&absent)?).to_owned();
+                // What comes meanwhile over an alias may be moved too, or not.
+                let mut keys = vec![format!("{ALICE}/*")];
+                keys.extend(facts.aliases.keys().map(|alias| format!("{alias}/*")));
+                // A parent that it lacks would be a deed of its own.
+                let has_parent = to.rsplit_once('/').is_none_or(|(parent, _)| names.iter().any(|name| name == parent));
+                (has_parent && touched.take(&keys)).then_some(())?;
+                let uids = facts.folder(ALICE, "INBOX").mails.iter().filter_map(|mail| mail.uid).collect();
+                Some(Box::pin(async move { session.lock().await.rename_inbox(&book, (ALICE, &to), uids).await }))
             }
             _ => {
                 touched.take(&[format!("{ALICE}/*")]).then_some(())?;
@@ -663,7 +786,29 @@ impl Drop for Life {
     fn drop(&mut self) {
         self.disk.watch(None);
         self.disk.stop();
+        // Sessions hold the world, and the world what runs them: they end first.
+        (self.smtp, self.submission, self.imap) = (Vec::new(), Vec::new(), Vec::new());
+        self.world.stop();
+        self.store().take_turns(false);
+        self.store().close();
+        let executor = self.world.executor();
+        let began = std::time::Instant::now();
+        while !executor.is_empty() && began.elapsed() < Duration::from_secs(1) {
+            if !executor.try_tick() {
+                std::thread::sleep(Duration::from_micros(100));
+            }
+        }
     }
+}
+
+/// Keeps house until there is nothing to do.
+async fn keep(store: &Store) -> Result<(), Refusal> {
+    for _ in 0..20 {
+        if store.keep_house().await? == Kept::Nothing {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Something an operator does: begun, asked for, acknowledged.

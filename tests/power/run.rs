@@ -2,12 +2,12 @@
 //! rebooted, opened and looked at beside.
 
 use super::facts::Facts;
-use super::life::{Dice, Life, Manner, Moment, Stick, Time, record};
+use super::life::{Backup, Dice, Life, Manner, Moment, Stick, Time, record};
 use super::look::{Seen, look, settle};
 use super::steps::{Phase, Table};
 use pigeon::base::{Budget, Clock};
 use pigeon::store::sim::{Cut, SimDisk, Tear};
-use pigeon::store::{Disk, Options, Store, backup};
+use pigeon::store::{Disk, Store, backup};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
@@ -46,6 +46,8 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) in_step: bool,
     pub(crate) time: Time,
+    /// The house is kept only while sessions pause.
+    pub(crate) pauses: bool,
     /// Ends when so many cuts are made.
     pub(crate) cuts_max: u64,
 }
@@ -62,17 +64,17 @@ pub(crate) struct Done {
     pub(crate) wrong: Option<Wrong>,
 }
 
-struct Runner {
-    manner: Manner,
-    dice: Dice,
-    done: Done,
+pub(super) struct Runner {
+    pub(super) manner: Manner,
+    pub(super) dice: Dice,
+    pub(super) done: Done,
     cuts_max: u64,
 }
 
 /// Runs a seed.
 pub(crate) fn run(plan: &Plan) -> Done {
     let mut dice = Dice(plan.seed);
-    let manner = Manner::of(&mut dice, plan.in_step, plan.time);
+    let manner = Manner { pauses: plan.pauses, ..Manner::of(&mut dice, plan.in_step, plan.time) };
     let mut runner = Runner { manner, dice, done: Done::default(), cuts_max: plan.cuts_max };
     let lived = catch_unwind(AssertUnwindSafe(|| runner.lives()));
     let wrong = match lived {
@@ -91,7 +93,10 @@ fn said(panic: &(dyn std::any::Any + Send)) -> String {
 impl Runner {
     fn lives(&mut self) -> Result<(), Wrong> {
         let (mut disk, mut facts, mut stick) = (SimDisk::new(), Facts::default(), Stick::default());
+        // In some life of every other seed the disk fills up.
+        let fills = self.dice.roll(2 * LIVES);
         for number in 0..LIVES {
+            disk.leave_room(None);
             let mut life = Life::begin(disk, facts, &self.manner, Dice(self.dice.roll(u64::MAX)))
                 .map_err(|what| format!("life {number}: {what}"))?;
             life.stick = stick;
@@ -104,6 +109,11 @@ impl Runner {
                 if self.is_enough() {
                     return Ok(());
                 }
+            }
+            if number == fills {
+                life.full_round().map_err(|what| format!("life {number}, on a full disk: {what}"))?;
+                self.moments(&format!("life {number}, on a full disk"), life.take_moments(), &mut last)?;
+                self.backups(&mut life.stick)?;
             }
             self.done.seen += &life.observe()?.order();
             if self.dice.once_in(2) {
@@ -127,10 +137,10 @@ impl Runner {
 
     /// A stick pulled out at every one of these moments: the backup before, or the new one, is complete.
     fn backups(&mut self, stick: &mut Stick) -> Result<(), Wrong> {
-        for (moment, before) in std::mem::take(&mut stick.moments) {
+        for (moment, before, newer) in std::mem::take(&mut stick.moments) {
             let end = End::of(&mut self.dice);
             let pulled = self
-                .pulled(&moment, end, before)
+                .pulled(&moment, end, before, &newer)
                 .map_err(|wrong| format!("a backup, {}, {end:?}: {wrong}", moment.step));
             pulled?;
             self.done.table.count(&moment.step);
@@ -138,7 +148,7 @@ impl Runner {
         Ok(())
     }
 
-    fn pulled(&mut self, moment: &Moment, end: End, before: Option<(u64, Arc<Facts>)>) -> Result<(), Wrong> {
+    fn pulled(&mut self, moment: &Moment, end: End, before: Option<Backup>, newer: &Facts) -> Result<(), Wrong> {
         let disk = match end {
             End::Cut(cut) => moment.disk.reboot(cut),
             End::KillThenCut => moment.disk.revive(),
@@ -153,20 +163,8 @@ impl Runner {
             return Ok(());
         }
         let before = before.filter(|(number, _)| *number == manifest.number);
-        let mut facts = Facts::clone(before.as_ref().map_or(&moment.facts, |(_, facts)| facts));
-        // What is restored has new modification sequences throughout.
-        facts.forget_modseqs();
-        let restored = SimDisk::new();
-        backup::restore(&disk, &manifest, &restored, &mut |_, _| ()).map_err(|error| error.to_string())?;
-        let manner =
-            Manner { options: Options { salvage: true, ..self.manner.options.clone() }, ..self.manner.clone() };
-        let (clock, _) = Clock::simulated(0);
-        let store = manner.open(&restored, clock, Budget::new(16 << 20)).map_err(|error| format!("open: {error:?}"))?;
-        let known = self.see(&store).and_then(|seen| facts.check(&seen));
-        restored.stop();
-        let known = known.map_err(|wrong| format!("restored: {wrong}"))?;
-        // Clients know what was given out since: none of it is given out again, and they see every change.
-        known.is_above(&moment.facts).map_err(|wrong| format!("restored: {wrong}"))
+        let facts = before.as_ref().map_or(&moment.facts, |(_, facts)| facts);
+        self.restore((&disk, &manifest), facts, newer)
     }
 
     /// Ends every one of these moments; keeps one of them.
@@ -199,7 +197,7 @@ impl Runner {
                 .map_err(|wrong| format!("then, at {}, {end:?}: {wrong}", start.step))?;
             self.done.table.count(&start.step);
         }
-        match self.dice.roll(6) {
+        match self.dice.roll(7) {
             // What was shown once stays, whatever the next cut takes.
             0 => {
                 let again = disk.reboot(Cut::Nothing);
@@ -207,6 +205,7 @@ impl Runner {
             }
             1 => self.replay(&disk, &known)?,
             2 => self.rot(&disk, &known)?,
+            3 if self.dice.once_in(40) => self.salvage(&disk, &known)?,
             _ => {}
         }
         Ok(())
@@ -236,7 +235,7 @@ impl Runner {
         }
     }
 
-    fn open(&self, disk: &SimDisk) -> Result<Store, Wrong> {
+    pub(super) fn open(&self, disk: &SimDisk) -> Result<Store, Wrong> {
         let (clock, _) = Clock::simulated(0);
         self.manner.open(disk, clock, Budget::new(16 << 20)).map_err(|error| format!("open: {error:?}"))
     }
@@ -258,7 +257,7 @@ impl Runner {
         known
     }
 
-    fn see(&self, store: &Store) -> Result<Seen, Wrong> {
+    pub(super) fn see(&self, store: &Store) -> Result<Seen, Wrong> {
         if let (told, 1..) = store.damage() {
             return Err(format!("a cut was taken for damage: {told:?}"));
         }

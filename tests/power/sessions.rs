@@ -323,6 +323,21 @@ impl Line {
         Some(())
     }
 
+    /// RENAME of INBOX: a new mailbox gets all that is in it (RFC 3501 section 6.3.5).
+    pub(crate) async fn rename_inbox(
+        &mut self,
+        book: &Book,
+        (account, to): (&str, &str),
+        uids: Vec<u32>,
+    ) -> Option<()> {
+        let create = book.begin(Deed::Create { account: account.into(), folder: to.into() });
+        let moves = book.begin(Deed::Move { account: account.into(), from: "INBOX".into(), uids, to: to.into() });
+        self.command(&format!("RENAME INBOX {to}")).await?;
+        book.done(create);
+        book.done(moves);
+        Some(())
+    }
+
     /// Marks as deleted and expunges, in one of three ways; whatever is marked goes.
     pub(crate) async fn expunge(
         &mut self,

@@ -11,8 +11,15 @@ pub(crate) enum Phase {
     Start,
     Stop,
     House,
+    /// Housekeeping while sessions work.
+    Meanwhile,
+    /// The disk has little room left.
+    Full,
     Backup,
+    /// Files of a backup are put where a store has them.
     Restore,
+    /// The index is made anew.
+    Salvage,
 }
 
 /// The step's name.
@@ -26,12 +33,14 @@ pub(crate) fn step(phase: Phase, operation: &Operation<'_>) -> String {
         Kind::SyncFolder => "root folder sync",
         Kind::Remove if is("log/", "") => "segment removal",
         Kind::Remove if is("snapshots/", "") => "snapshot removal",
+        Kind::Remove if name == "ballast" => "ballast removal",
         Kind::Remove => "other removal",
+        _ if is("ballast", "") => "ballast",
         Kind::Rename if is("log/", ".commit") => "segment rename",
         Kind::Rename if is("log/", ".body") => "body segment rename",
         Kind::Rename if is("snapshots/", "") => "snapshot rename",
         Kind::Rename if is("index.redb", "") => "index rename",
-        _ if phase == Phase::Backup && is("log/", ".tmp") => "segment copy",
+        _ if matches!(phase, Phase::Backup | Phase::Restore) && is("log/", ".tmp") => "segment copy",
         _ if is("log/", ".commit.tmp") => "segment begin",
         _ if is("log/", ".body.tmp") => "body segment begin",
         Kind::Zeros if is("log/", ".commit") => "window zeros",
@@ -53,8 +62,11 @@ pub(crate) fn step(phase: Phase, operation: &Operation<'_>) -> String {
         Phase::Start => format!("start: {what}"),
         Phase::Stop => format!("stop: {what}"),
         Phase::House => format!("house: {what}"),
+        Phase::Meanwhile => format!("meanwhile: {what}"),
+        Phase::Full => format!("full: {what}"),
         Phase::Backup => format!("backup: {what}"),
         Phase::Restore => format!("restore: {what}"),
+        Phase::Salvage => format!("salvage: {what}"),
     }
 }
 

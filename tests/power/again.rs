@@ -1,0 +1,136 @@
+//! What makes a store anew, with the power going at its own operations: salvage, and a restore with the salvage in it.
+
+use super::facts::{Book, Facts};
+use super::life::{Manner, Moment, Moments, record};
+use super::look::Seen;
+use super::run::{End, Runner, Wrong};
+use super::steps::Phase;
+use pigeon::base::{Budget, Clock};
+use pigeon::store::backup::{self, Manifest};
+use pigeon::store::sim::{Cut, SimDisk};
+use pigeon::store::{Disk, Options, Store};
+use std::sync::{Arc, Mutex};
+
+/// Moments of one restore that are cut.
+const RESTORE_CUTS: u64 = 8;
+
+/// What a moment leaves.
+fn after(moment: &Moment, end: End) -> SimDisk {
+    match end {
+        End::Cut(cut) => moment.disk.reboot(cut),
+        End::KillThenCut => moment.disk.revive(),
+    }
+}
+
+impl Runner {
+    fn open_salvaging(&self, disk: &SimDisk) -> Result<Store, Wrong> {
+        let options = Options { salvage: true, ..self.manner.options.clone() };
+        let manner = Manner { options, ..self.manner.clone() };
+        let (clock, _) = Clock::simulated(0);
+        manner.open(disk, clock, Budget::new(16 << 20)).map_err(|error| format!("salvage: {error:?}"))
+    }
+
+    /// What the store on this disk shows, opened as it is or salvaged; it is left as it then is.
+    fn shown(&self, disk: &SimDisk, salvages: bool) -> Result<Seen, Wrong> {
+        let store = if salvages { self.open_salvaging(disk)? } else { self.open(disk)? };
+        let seen = self.see(&store);
+        disk.stop();
+        seen
+    }
+
+    /// Makes the index anew, the power going at every operation of that; whoever starts afterwards, or salvages again, finds
+    /// everything, raised or as it was.
+    pub(super) fn salvage(&mut self, disk: &SimDisk, known: &Facts) -> Result<(), Wrong> {
+        let mut raised = known.clone();
+        raised.forget_modseqs();
+        let disk = disk.reboot(Cut::Nothing);
+        let moments = record(&disk, Arc::new(Mutex::new(Phase::Salvage)), Book::new(known.clone()));
+        let seen = self.shown(&disk, true)?;
+        disk.watch(None);
+        raised.check(&seen).and_then(|raised| raised.is_above(known)).map_err(|wrong| format!("salvaged: {wrong}"))?;
+        for moment in take(&moments) {
+            let (end, salvages) = (End::of(&mut self.dice), self.dice.once_in(2));
+            let what = |wrong: Wrong| format!("salvage, {}, {end:?}, then salvaged: {salvages}: {wrong}", moment.step);
+            let disk = after(&moment, end);
+            let seen = self.shown(&disk, salvages).map_err(what)?;
+            let shown = match raised.check(&seen) {
+                // Cut before anything came of it.
+                Err(_) if !salvages => known.check(&seen),
+                shown => shown,
+            };
+            let shown = shown.map_err(what)?;
+            // And so it stays.
+            let seen = self.shown(&disk.reboot(Cut::Nothing), false).map_err(what)?;
+            shown.check(&seen).map_err(what)?;
+            self.done.table.count(&moment.step);
+        }
+        Ok(())
+    }
+
+    /// Restores a backup onto an empty disk. What is restored gets its folder's name last; so it must be durable, whole, by
+    /// then, and what a cut before that leaves is removed by whoever restores again. `newer` is what clients know by now.
+    pub(super) fn restore(
+        &mut self,
+        (stick, manifest): (&SimDisk, &Manifest),
+        known: &Facts,
+        newer: &Facts,
+    ) -> Result<(), Wrong> {
+        let disk = SimDisk::new();
+        let phase = Arc::new(Mutex::new(Phase::Restore));
+        let cuts = self.dice.once_in(4);
+        let moments = if cuts { record(&disk, phase.clone(), Book::new(known.clone())) } else { Moments::default() };
+        self.restore_onto(&disk, &phase, (stick, manifest), known, newer)?;
+        disk.watch(None);
+        let moments = take(&moments);
+        for _ in 0..RESTORE_CUTS {
+            let Some(moment) = self.dice.pick(&moments).cloned() else { break };
+            let end = End::of(&mut self.dice);
+            let what = |wrong: Wrong| format!("{}, {end:?}, then restored again: {wrong}", moment.step);
+            let disk = after(&moment, end);
+            remove_all(&disk).map_err(|error| what(error.to_string()))?;
+            self.restore_onto(&disk, &phase, (stick, manifest), known, newer).map_err(what)?;
+            self.done.table.count(&moment.step);
+        }
+        Ok(())
+    }
+
+    fn restore_onto(
+        &self,
+        disk: &SimDisk,
+        phase: &Mutex<Phase>,
+        (stick, manifest): (&SimDisk, &Manifest),
+        known: &Facts,
+        newer: &Facts,
+    ) -> Result<(), Wrong> {
+        *phase.lock().unwrap() = Phase::Restore;
+        backup::restore(stick, manifest, disk, &mut |_, _| ()).map_err(|error| error.to_string())?;
+        *phase.lock().unwrap() = Phase::Salvage;
+        let store = self.open_salvaging(disk)?;
+        // What is restored has new modification sequences throughout.
+        let mut raised = known.clone();
+        raised.forget_modseqs();
+        let shown = self.see(&store).and_then(|seen| raised.check(&seen));
+        store.close();
+        drop(store);
+        let shown = shown.map_err(|wrong| format!("restored: {wrong}"))?;
+        // Clients know what was given out since: none of it is given out again, and they see every change.
+        shown.is_above(newer).map_err(|wrong| format!("restored: {wrong}"))?;
+        let served = disk.revive().reboot(Cut::Nothing);
+        let seen = self.shown(&served, false)?;
+        shown.check(&seen).map(drop).map_err(|wrong| format!("restored, then cut: {wrong}"))
+    }
+}
+
+fn take(moments: &Moments) -> Vec<Moment> {
+    std::mem::take(&mut *moments.lock().unwrap())
+}
+
+/// Everything on the disk goes.
+fn remove_all(disk: &SimDisk) -> std::io::Result<()> {
+    for folder in ["", "log", "snapshots", "tls"] {
+        for name in disk.list(folder)? {
+            disk.remove(&if folder.is_empty() { name } else { format!("{folder}/{name}") })?;
+        }
+    }
+    Ok(())
+}
