@@ -188,7 +188,7 @@ impl Runner {
 
     /// Reboots, opens, looks; now and then cuts the start as well, drops the index, or goes on for a step.
     fn examine(&mut self, moment: &Moment, end: End) -> Result<(), Wrong> {
-        let inner = self.dice.once_in(32);
+        let inner = self.dice.once_in(64);
         let mut starts = Vec::new();
         let (disk, known) = self.reopen(&moment.disk, end, &moment.facts, inner.then_some(&mut starts))?;
         for start in starts {
@@ -205,7 +205,7 @@ impl Runner {
             }
             1 => self.replay(&disk, &known)?,
             2 => self.rot(&disk, &known)?,
-            3 if self.dice.once_in(40) => self.salvage(&disk, &known)?,
+            3 if self.dice.once_in(60) => self.salvage(&disk, &known)?,
             _ => {}
         }
         Ok(())
