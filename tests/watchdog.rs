@@ -32,6 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const LIMIT: Duration = Duration::from_millis(600);
 /// Names the folder of the server that this program is when it was started by the test below.
 const FOLDER: &str = "PIGEON_TEST_FOLDER";
+const SOCKET: &str = "notify";
 
 /// Not a test of its own: the server that the test below starts, with a writer that hangs when a word comes on its standard
 /// input, and goes on with the next.
@@ -59,11 +60,21 @@ fn serves_when_asked() {
 
 struct Server(Child);
 
+/// A folder, the socket that systemd would listen on, and the port of IMAP.
+fn prepare() -> (tempfile::TempDir, UnixDatagram, u16) {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = UnixDatagram::bind(folder.path().join(SOCKET)).unwrap();
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+    std::fs::write(folder.path().join("port"), port.to_string()).unwrap();
+    (folder, socket, port)
+}
+
 impl Server {
-    fn start(folder: &Path, socket: &Path) -> Self {
+    fn start(folder: &Path, environment: &[(&str, &str)]) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
         command.args(["--exact", "serves_when_asked", "--nocapture"]).env(FOLDER, folder);
-        command.env("NOTIFY_SOCKET", socket).env("WATCHDOG_USEC", LIMIT.as_micros().to_string());
+        command.env("NOTIFY_SOCKET", folder.join(SOCKET)).env("WATCHDOG_USEC", LIMIT.as_micros().to_string());
+        command.envs(environment.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         Self(command.spawn().expect("it starts"))
     }
@@ -114,12 +125,8 @@ fn until(socket: &UnixDatagram, wanted: &str) -> Vec<String> {
 
 #[test]
 fn the_watchdog_is_answered_until_the_writer_hangs() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("notify");
-    let socket = UnixDatagram::bind(&path).unwrap();
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-    std::fs::write(folder.path().join("port"), port.to_string()).unwrap();
-    let mut server = Server::start(folder.path(), &path);
+    let (folder, socket, port) = prepare();
+    let mut server = Server::start(folder.path(), &[]);
     let words = until(&socket, "READY=1");
     assert_eq!(pings(&words), 0, "the start has a limit of its own");
     assert!(words.iter().any(|word| word == "STATUS=mx.example.org serves imap"), "{words:?}");
@@ -149,6 +156,29 @@ fn the_watchdog_is_answered_until_the_writer_hangs() {
 
     server.signal(Signal::TERM);
     until(&socket, "STOPPING=1");
+}
+
+#[test]
+fn the_watchdog_is_not_answered_once_a_session_keeps_the_executor() {
+    let (folder, socket, port) = prepare();
+    let _server = Server::start(folder.path(), &[("PIGEON_HANG", "imap")]);
+    until(&socket, "READY=1");
+    until(&socket, "WATCHDOG=1");
+    // It hangs when it is woken from rest: a command may come in the turn that greets, and be answered.
+    let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    client.set_read_timeout(Some(LIMIT)).unwrap();
+    let mut lines = BufReader::new(&client).lines();
+    assert!(lines.next().unwrap().unwrap().starts_with("* OK"));
+    let start = Instant::now();
+    let mut answered = true;
+    while answered && start.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_millis(50));
+        (&client).write_all(b"a NOOP\r\n").unwrap();
+        answered = lines.next().unwrap().is_ok();
+    }
+    assert!(!answered, "the session goes on");
+    told(&socket, LIMIT);
+    assert_eq!(pings(&told(&socket, LIMIT * 3)), 0);
 }
 
 /// A disk whose syncs wait.

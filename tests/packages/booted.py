@@ -95,6 +95,26 @@ def serves(report, package):
             trial(report, root, machine)
 
 
+def hangs(machine, check):
+    """One that says nothing any more is ended by the watchdog and started again; with shorter times than the unit's."""
+    folder = "/run/systemd/system/pigeon.service.d"
+    shorter = "[Service]\nWatchdogSec=2\nTimeoutAbortSec=2\nRestartSec=1\n"
+    machine.run("sh", "-c", f"mkdir -p {folder} && cat > {folder}/shorter.conf", text=shorter)
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "restart", "pigeon")
+    pid = machine.show("pigeon.service", "MainPID")
+    time.sleep(5)
+    check("it answers the watchdog", machine.show("pigeon.service", "MainPID") == pid, machine.journal("pigeon"))
+    machine.run("sh", "-c", f"kill -STOP {pid}")
+    end = time.monotonic() + 30
+    while machine.show("pigeon.service", "MainPID") in (pid, "0") and time.monotonic() < end:
+        time.sleep(0.2)
+    check("hanging, it is ended and started again", machine.show("pigeon.service", "MainPID") not in (pid, "0"))
+    check("and the journal says why", "Watchdog timeout" in machine.journal("pigeon"), machine.journal("pigeon"))
+    machine.run("rm", "-r", folder)
+    machine.run("systemctl", "daemon-reload")
+
+
 def trial(report, root, machine):
     """What is tried while it runs."""
     check = lambda what, good, why="": report.check(LABEL, what, good, why)  # noqa: E731
@@ -136,6 +156,10 @@ def trial(report, root, machine):
     check("killed, it is started again", machine.show("pigeon.service", "MainPID") not in (pid, "0"))
     root.await_greeting()
     root.carry(report, LABEL, alice, 2)
+
+    hangs(machine, check)
+    root.await_greeting()
+    root.carry(report, LABEL, alice, 5)
 
     # As sockets.conf says.
     machine.run("systemctl", "stop", "pigeon")
