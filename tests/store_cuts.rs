@@ -18,6 +18,11 @@ use store_support::*;
 
 const STEPS: usize = 14;
 
+/// The disk fails at every operation; where programs run slowly (under an emulator), at every so-manieth.
+fn every() -> usize {
+    std::env::var("PIGEON_EVERY").map_or(1, |every| every.parse().expect("PIGEON_EVERY is a number"))
+}
+
 /// One step of the scenario; each is one commit.
 async fn step(store: &Store, number: usize) -> Result<(), Refusal> {
     let alice = AccountId(1);
@@ -111,7 +116,7 @@ fn a_power_cut_at_any_operation_loses_nothing_acknowledged() {
     smol::block_on(async {
         let (pictures, operations) = pictures(&workers).await;
         println!("{operations} operations");
-        for at in 0..operations {
+        for at in (0..operations).step_by(every()) {
             let disk = SimDisk::new();
             disk.stop_after(at);
             let done = match open(&disk, &workers) {
@@ -168,7 +173,7 @@ fn a_failed_write_or_sync_refuses_and_the_store_goes_on() {
     let workers = workers();
     smol::block_on(async {
         let (_, operations) = pictures(&workers).await;
-        for at in 0..operations {
+        for at in (0..operations).step_by(every()) {
             let disk = SimDisk::new();
             disk.fail(Fault::Operation(at, std::io::ErrorKind::Other));
             must_stay_true(&disk, &workers, &format!("operation {at} failed")).await;
@@ -176,7 +181,7 @@ fn a_failed_write_or_sync_refuses_and_the_store_goes_on() {
             disk.fail(Fault::Operation(at, std::io::ErrorKind::StorageFull));
             must_stay_true(&disk, &workers, &format!("operation {at} found the disk full")).await;
         }
-        for at in 0..40 {
+        for at in (0..40).step_by(every()) {
             let disk = SimDisk::new();
             disk.fail(Fault::Sync(at));
             must_stay_true(&disk, &workers, &format!("sync {at} failed")).await;
@@ -188,7 +193,7 @@ fn a_failed_write_or_sync_refuses_and_the_store_goes_on() {
 fn a_failed_read_is_tried_again() {
     let workers = workers();
     smol::block_on(async {
-        for at in 0..60 {
+        for at in (0..60).step_by(every()) {
             let disk = SimDisk::new();
             disk.fail(Fault::Read(at));
             must_stay_true(&disk, &workers, &format!("read {at} failed")).await;
@@ -208,7 +213,7 @@ fn a_disk_that_fails_while_the_index_is_opened_again_hides_nothing_later() {
     smol::block_on(async {
         // The first failed read makes the index be opened again; the others fail while that is under way.
         let opening = (1..48).step_by(2).map(|n| vec![0, n]).chain((2..60).step_by(8).map(|n| (0..n).collect()));
-        for failing in opening {
+        for failing in opening.step_by(every()) {
             let what = format!("reads {failing:?} failed");
             let disk = SimDisk::new();
             let store = open_uncached(&disk, &workers);
@@ -237,7 +242,7 @@ fn what_was_refused_is_not_there_after_a_restart() {
     let workers = workers();
     smol::block_on(async {
         let (pictures, operations) = pictures(&workers).await;
-        for at in 0..operations {
+        for at in (0..operations).step_by(every()) {
             let disk = SimDisk::new();
             let store = open(&disk, &workers).unwrap();
             disk.fail(Fault::Operation(at, std::io::ErrorKind::Other));
@@ -299,7 +304,7 @@ fn an_index_that_cannot_be_read_is_made_anew_from_the_log_and_kept_beside() {
             flipped[at] ^= 0x10;
             broken.push(flipped);
         }
-        for (n, contents) in broken.into_iter().enumerate() {
+        for (n, contents) in broken.into_iter().enumerate().step_by(every()) {
             let disk = disk.revive();
             disk.put("index.redb", &contents);
             let store = open(&disk, &workers).unwrap_or_else(|error| panic!("{n}: {error:?}"));

@@ -3,7 +3,8 @@
     python -m cross RESULTS.json TARGET [part ...]
 
 The release binary is cross/build's; `panic` and `store` run programs built for the target with debug assertions. Only when they are
-named: `panic-release`, the panic in a binary of the release's profile, and `twice`, a second build elsewhere. x86-64 runs as it is.
+named: `store-whole`, more of these tests and at every operation; `panic-release`, the panic in a binary of the release's profile;
+`twice`, a second build elsewhere. x86-64 runs as it is.
 """
 
 import os
@@ -23,14 +24,19 @@ from harness.server import Server
 from cross.targets import BUILT, ROOT, TARGETS, cargo
 
 BUILD_S_MAX = 1500
-TESTS_S_MAX = 600
+TESTS_S_MAX = 1200
 BINARY_BYTES_MAX = 6 << 20
 SEGMENT_ALIGNMENT_MIN = 16 << 10  # a kernel with 16 KiB pages (Raspberry Pi 5) maps no segment aligned to less
 SENDER = "sender@example.net"
 KILL_ROUNDS = 3
+# The dev profile with its assertions, but quick under an emulator and without line tables, which nobody reads.
+QUICK = {"CARGO_PROFILE_DEV_OPT_LEVEL": "1", "CARGO_PROFILE_DEV_DEBUG": "0", "CARGO_PROFILE_DEV_INCREMENTAL": "false"}
 SESSION_ENDED = "a session ended by a bug service=imaps"
-# The store's tests that run in a minute or two under an emulator, with the words that choose them.
-STORE_TESTS = {
+# The store's tests: power cuts, kills and failures at every seventh operation, so that it takes a minute under an emulator; not a
+# multiple of three, for each third tears pages in another way.
+STORE_TEST, STORE_EVERY = "store_cuts", 7
+# More of them, and each whole, with the words that choose them: minutes each.
+STORE_TESTS_WHOLE = {
     "store_cuts": [],
     "power_cuts": ["a_seed_means_the_same_every_time"],
     "store_model": ["bulk_work_goes_in_steps_and_ends_where_it_should"],
@@ -97,17 +103,11 @@ def refusals(board):
             board.check(f"{what}: nothing counts as fetched", not list(tree.glob("target/cross/*/complete")))
 
 
-def _build_tests(board):
-    words = ["test", "--no-run", *(word for name in STORE_TESTS for word in ("--test", name))]
-    # Quick to build; with our checks, because the dev profile has them. No line tables: nobody reads them.
-    quick = {"CARGO_PROFILE_DEV_DEBUG": "0", "CARGO_PROFILE_DEV_INCREMENTAL": "false"}
-    board.tests = cargo(board.target, words, BUILD_S_MAX, quick | _no_fuzzer())
-
-
-def _tests(board):
-    """The programs with debug assertions; built when the first part needs one."""
-    if not board.tests:
-        _build_tests(board)
+def _tests(board, *names):
+    """These tests with debug assertions, and pigeon; built when the first part needs them."""
+    if not board.tests.keys() >= {"pigeon", *names}:
+        words = ["test", "--no-run", *(word for name in names or (STORE_TEST,) for word in ("--test", name))]
+        board.tests |= cargo(board.target, words, BUILD_S_MAX, QUICK | _no_fuzzer())
     return board.tests
 
 
@@ -302,22 +302,31 @@ def _until_it_ends(client):
 
 
 def store(board):
-    """The store's crash tests, built for the target."""
-    tests = _tests(board)
-    for name, words in STORE_TESTS.items():
-        begun = time.monotonic()
-        done = subprocess.run(
-            [board.target.wrapped(tests[name]), *words, "--test-threads=2"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=TESTS_S_MAX,
-            check=False,
-            env=os.environ | {"RUST_BACKTRACE": "0"},
-        )
-        passed = done.returncode == 0 and " 0 passed" not in done.stdout
-        board.check(f"tests/{name}.rs", passed, (done.stdout + done.stderr)[-3000:])
-        print(f"  tests/{name}.rs: {time.monotonic() - begun:.0f} s", flush=True)
+    """The store's crash tests, built for the target, at some of the operations."""
+    _store_test(board, STORE_TEST, [], STORE_EVERY)
+
+
+def store_whole(board):
+    """The store's crash tests at every operation, and more of them."""
+    for name, words in STORE_TESTS_WHOLE.items():
+        _store_test(board, name, words, 1)
+
+
+def _store_test(board, name, words, every):
+    program = _tests(board, *STORE_TESTS_WHOLE if every == 1 else [name])[name]
+    begun = time.monotonic()
+    done = subprocess.run(
+        [board.target.wrapped(program), *words, "--test-threads=2"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=TESTS_S_MAX,
+        check=False,
+        env=os.environ | {"RUST_BACKTRACE": "0", "PIGEON_EVERY": str(every)},
+    )
+    passed = done.returncode == 0 and " 0 passed" not in done.stdout
+    board.check(f"tests/{name}.rs", passed, (done.stdout + done.stderr)[-3000:])
+    print(f"  tests/{name}.rs: {time.monotonic() - begun:.0f} s", flush=True)
 
 
 def foreign(board):
@@ -368,11 +377,12 @@ PARTS = {
     "killed": killed,
     "panic": panic,
     "store": store,
+    "store-whole": store_whole,
     "foreign": foreign,
     "panic-release": panic_release,
     "twice": twice,
 }
-ASKED_FOR = {"panic-release", "twice"}  # left out unless named: each is one more build
+ASKED_FOR = {"store-whole", "panic-release", "twice"}  # left out unless named: many minutes each
 
 
 def main(words):
