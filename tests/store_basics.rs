@@ -54,6 +54,36 @@ fn noise(bytes: usize) -> Vec<u8> {
 }
 
 #[test]
+fn a_mark_changes_with_its_messages_or_not_at_all_and_goes_with_its_account() {
+    let folder = tempfile::tempdir().unwrap();
+    smol::block_on(async {
+        let mut store = open(folder.path());
+        let (id, inbox, trash) = account(&store).await;
+        let mark = |value: &str| Mark { account: id, name: "import 1".to_owned(), value: value.into() };
+        let one = |message| vec![(message, FlagNames::default())];
+        assert_eq!(store.mark(id, "import 1").await.unwrap(), b"");
+        store.append_marked(inbox, one(message(&store, b"one").await), mark("1")).await.unwrap();
+        store.mailbox_delete(trash).await.unwrap();
+        let refused = store.append_marked(trash, one(message(&store, b"two").await), mark("2")).await;
+        assert_eq!(refused, Err(Refusal::NotFound));
+        let too_much = store.append_marked(inbox, one(message(&store, b"two").await), mark(&"2".repeat(40_000))).await;
+        assert_eq!(too_much, Err(Refusal::Limit));
+        for _ in 0..2 {
+            assert_eq!(store.mark(id, "import 1").await.unwrap(), b"1");
+            assert_eq!(store.mailbox(inbox).await.unwrap().unwrap().exists, 1);
+            store.close();
+            store = open(folder.path());
+        }
+        store.set_mark(mark("")).await.unwrap();
+        assert_eq!(store.mark(id, "import 1").await.unwrap(), b"");
+        store.set_mark(mark("3")).await.unwrap();
+        store.account_remove(id).await.unwrap();
+        assert_eq!(store.mark(id, "import 1").await.unwrap(), b"");
+        assert_eq!(store.set_mark(mark("4")).await, Err(Refusal::NotFound));
+    });
+}
+
+#[test]
 fn new_messages_leave_the_reserve_free_and_old_ones_can_still_be_deleted() {
     let folder = tempfile::tempdir().unwrap();
     smol::block_on(async {

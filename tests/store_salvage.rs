@@ -93,6 +93,8 @@ async fn worn(disk: &SimDisk, workers: &Workers, messages: u64) -> Store {
     // A folder and an account that are gone again, and a name that two folders had.
     let gone = store.mailbox_create(AccountId(1), "Gone", None).await.unwrap();
     store.deliver(message(&store, b"gone").await.unwrap(), into(&[gone])).await.unwrap();
+    let mark = Mark { account: AccountId(1), name: "import".to_owned(), value: b"far".to_vec() };
+    store.set_mark(mark).await.unwrap();
     let left = store.account_add("left@example.org", Vec::new(), &[("INBOX", None)]).await.unwrap();
     let parts = 4;
     for part in 0..parts {
@@ -133,6 +135,7 @@ fn every_live_message_comes_back_from_the_log_alone_when_reclaim_took_what_it_on
         let store = worn(&disk, &workers, 3_000).await;
         let before = mail(&store).await;
         let subscriptions = store.subscriptions(AccountId(1)).await.unwrap();
+        assert_eq!(store.mark(AccountId(1), "import").await.unwrap(), b"far");
         let inbox = store.mailbox(MailboxId(1)).await.unwrap().unwrap();
         let domains = store.domains().await.unwrap();
         store.close();
@@ -155,6 +158,7 @@ fn every_live_message_comes_back_from_the_log_alone_when_reclaim_took_what_it_on
         assert_eq!(store.alias("team@example.org").await.unwrap().unwrap(), ["alice@example.org"]);
         assert_eq!(store.domains().await.unwrap(), domains);
         assert_eq!(store.subscriptions(AccountId(1)).await.unwrap(), subscriptions);
+        assert_eq!(store.mark(AccountId(1), "import").await.unwrap(), b"far");
         let again = store.mailbox(MailboxId(1)).await.unwrap().unwrap();
         assert_eq!(again.uid_validity, inbox.uid_validity);
         assert!(again.uid_next.0 >= inbox.uid_next.0 + 1_000_000 && again.highest_modseq > inbox.highest_modseq);

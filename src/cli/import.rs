@@ -71,7 +71,6 @@ pub(super) fn run(config: Option<&Path>, what: &What<'_>) -> Result<(), Failure>
         bytes: 0,
         progress: Progress::new(total),
         stored: 0,
-        present: 0,
         refused: 0,
         keywords_left_out: 0,
     };
@@ -121,7 +120,6 @@ struct Carrier {
     bytes: u64,
     progress: Progress,
     stored: u64,
-    present: u64,
     refused: u64,
     keywords_left_out: u64,
 }
@@ -173,7 +171,6 @@ impl Carrier {
             (Err(error), Err(_)) | (Ok(()), Err(error)) => return Err(Stop::Connection(error)),
         };
         self.stored += answer.stored;
-        self.present += answer.present;
         self.keywords_left_out += answer.keywords_left_out;
         for (number, why) in answer.refused {
             let label = usize::try_from(number).ok().and_then(|number| self.labels.get(number)).cloned();
@@ -422,9 +419,6 @@ impl Carrier {
 
     fn report(&self, account: &str) -> Result<(), Failure> {
         let mut text = format!("{account}: {} messages imported", self.stored);
-        if self.present > 0 {
-            text.push_str(&format!(", {} were there already", self.present));
-        }
         if self.keywords_left_out > 0 {
             text.push_str(&format!(", {} without some of their keywords", self.keywords_left_out));
         }

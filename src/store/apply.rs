@@ -73,6 +73,13 @@ pub(crate) fn apply(tx: &mut Tx<'_>, event: &Event, place: Place, news: &mut New
         Event::Subscribed { account, name, subscribed: false } => {
             tx.remove(T::Subscriptions, &key_name(account.0, name)).map(drop)
         }
+        Event::Marked(mark) => {
+            let key = key_name(mark.account.0, &mark.name);
+            if mark.value.is_empty() {
+                return tx.remove(T::Marks, &key).map(drop);
+            }
+            tx.put(T::Marks, &key, mark.value.clone())
+        }
         Event::RecentShown { mailbox, uid } => {
             if let Some(mut row) = rows::mailbox(tx, *mailbox)?
                 && row.recent_from < *uid
@@ -188,13 +195,15 @@ pub(super) fn account_removed(tx: &mut Tx<'_>, id: AccountId, news: &mut News) -
     for mailbox in names {
         doom(tx, mailbox, news)?;
     }
-    let mut subscriptions = Vec::new();
-    tx.scan(T::Subscriptions, &prefix, &after_prefix(&prefix), true, &mut |key, _| {
-        subscriptions.push(key.to_vec());
-        Ok(true)
-    })?;
-    for key in subscriptions {
-        tx.remove(T::Subscriptions, &key)?;
+    for table in [T::Subscriptions, T::Marks] {
+        let mut keys = Vec::new();
+        tx.scan(table, &prefix, &after_prefix(&prefix), true, &mut |key, _| {
+            keys.push(key.to_vec());
+            Ok(true)
+        })?;
+        for key in keys {
+            tx.remove(table, &key)?;
+        }
     }
     news.accounts.push((id, true));
     Ok(())

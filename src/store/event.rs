@@ -34,6 +34,8 @@ pub(crate) enum Event {
     MailboxesRenamed { account: AccountId, renamed: Vec<(MailboxId, String)>, created: Vec<NewMailbox> },
     /// A name is subscribed to, or no longer.
     Subscribed { account: AccountId, name: String, subscribed: bool },
+    /// An account's mark has this value now; none when that is empty.
+    Marked(Mark),
     /// Sessions have shown everything below `uid` as \Recent.
     RecentShown { mailbox: MailboxId, uid: Uid },
     /// New messages, all or none.
@@ -150,6 +152,7 @@ impl Event {
             Self::Subscribed { account, name, subscribed } => {
                 to.put(account).put(name).put(subscribed);
             }
+            Self::Marked(mark) => mark.put(&mut to),
             Self::RecentShown { mailbox, uid } => {
                 to.put(mailbox).put(uid);
             }
@@ -219,6 +222,7 @@ impl Event {
             Self::MessagesTold(_) => 24,
             Self::RollEnded(_) => 25,
             Self::Summarized { .. } => 26,
+            Self::Marked(_) => 27,
         }
     }
 
@@ -284,6 +288,7 @@ impl Event {
             24 => Self::MessagesTold(d.get()?),
             25 => Self::RollEnded(d.get()?),
             26 => Self::Summarized { summaries: get_list(d)?, next: d.get()? },
+            27 => Self::Marked(d.get()?),
             _ => return None,
         };
         from.is_empty().then_some(event)
@@ -296,6 +301,15 @@ impl Code for NewMailbox {
     }
     fn get(from: &mut Decoder<'_>) -> Option<Self> {
         Some(Self { id: from.get()?, uid_validity: from.get()?, name: from.get()?, special_use: from.get()? })
+    }
+}
+
+impl Code for Mark {
+    fn put(&self, to: &mut Encoder) {
+        to.put(&self.account).put(&self.name).put(&self.value);
+    }
+    fn get(from: &mut Decoder<'_>) -> Option<Self> {
+        Some(Self { account: from.get()?, name: from.get()?, value: from.get()? })
     }
 }
 

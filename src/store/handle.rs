@@ -21,6 +21,11 @@ pub(crate) const RANGES_STEP: usize = 1_000;
 /// Accounts looked at in one step.
 const ACCOUNTS_STEP: usize = 100;
 
+/// Each of these messages for one mailbox.
+fn into(mailbox: MailboxId, messages: Vec<(NewMessage, FlagNames)>) -> Vec<(NewMessage, Vec<Target>)> {
+    messages.into_iter().map(|(message, flags)| (message, vec![Target { mailbox, flags }])).collect()
+}
+
 impl Shared {
     /// Has something decided that weighs so much in its batch; answers when it is durable.
     pub(crate) async fn decide<O: Send + 'static>(
@@ -269,10 +274,19 @@ impl Store {
         BodyWriter::new(&self.shared)
     }
 
-    async fn store(&self, mut messages: Vec<(NewMessage, Vec<Target>)>) -> Result<Vec<Stored>, Refusal> {
+    async fn store(
+        &self,
+        mut messages: Vec<(NewMessage, Vec<Target>)>,
+        mark: Option<Mark>,
+    ) -> Result<Vec<Stored>, Refusal> {
         let bytes = messages.iter().map(|(message, _)| message.body.batch_bytes() + message.summary.len()).sum();
         let on_the_way: Vec<_> = messages.iter_mut().map(|(message, _)| message.body.in_flight.take()).collect();
-        let (request, answered) = request(bytes, true, move |step| messages::store(step, messages));
+        let (request, answered) = request(bytes, true, move |step| {
+            mark.as_ref().map_or(Ok(()), |mark| mailboxes::may_mark(step, mark))?;
+            let stored = messages::store(step, messages)?;
+            mark.map_or(Ok(()), |mark| mailboxes::mark(step, mark))?;
+            Ok(stored)
+        });
         self.shared.queue.push(request).await.map_err(|_| Refusal::Unavailable)?;
         drop(on_the_way);
         answered.recv().await.unwrap_or(Err(Refusal::Unavailable))
@@ -283,7 +297,7 @@ impl Store {
         if targets.len() > TARGETS_MAX {
             return Err(Refusal::Limit);
         }
-        self.store(vec![(message, targets)]).await
+        self.store(vec![(message, targets)], None).await
     }
 
     /// Stores several messages into one mailbox, all or none (APPEND, MULTIAPPEND).
@@ -295,8 +309,31 @@ impl Store {
         if messages.len() as u64 > COPY_MESSAGES_MAX {
             return Err(Refusal::Limit);
         }
-        let messages = messages.into_iter().map(|(message, flags)| (message, vec![Target { mailbox, flags }]));
-        self.store(messages.collect()).await
+        self.store(into(mailbox, messages), None).await
+    }
+
+    /// As [`Store::append`], and sets the mark: both or neither.
+    pub async fn append_marked(
+        &self,
+        mailbox: MailboxId,
+        messages: Vec<(NewMessage, FlagNames)>,
+        mark: Mark,
+    ) -> Result<Vec<Stored>, Refusal> {
+        if messages.len() as u64 > COPY_MESSAGES_MAX {
+            return Err(Refusal::Limit);
+        }
+        self.store(into(mailbox, messages), Some(mark)).await
+    }
+
+    /// The value of an account's mark; empty when there is none.
+    pub async fn mark(&self, account: AccountId, name: &str) -> Result<Vec<u8>, Refusal> {
+        let name = name.to_owned();
+        self.shared.query(move |rx| Ok(query::mark(rx, account, &name)?)).await
+    }
+
+    /// Sets an account's mark, or removes it.
+    pub async fn set_mark(&self, mark: Mark) -> Result<(), Refusal> {
+        self.ask(move |step| mailboxes::mark(step, mark)).await
     }
 
     /// Changes flags of a first step of `uids` (those that exist). Messages changed after `unchanged_since` are left alone.

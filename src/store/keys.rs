@@ -16,6 +16,7 @@
 //! | Aliases       | address                | targets                                                        |
 //! | Names         | account \| name        | mailbox                                                        |
 //! | Subscriptions | account \| name        | (empty)                                                        |
+//! | Marks         | account \| name        | how far work of an account's that comes in steps has got: opaque |
 //! | Doomed        | mailbox                | (empty): deleted, its rows go in steps                         |
 //! | Entries       | mailbox \| UID         | message, flags, MODSEQ, save date                              |
 //! | Deleted, Unseen, Uids | mailbox \| first UID | last UID of the run: with \Deleted, without \Seen, all   |
@@ -28,7 +29,7 @@
 //!
 //! | keys in the tree              | tables                                                                         |
 //! |-------------------------------|--------------------------------------------------------------------------------|
-//! | table \| key                  | State to Doomed                                                                |
+//! | table \| key                  | State to Marks                                                                 |
 //! | 32 \| mailbox \| table \| rest | Entries to Expunged; the rest of ModSeqs and Expunged has every bit turned over |
 //! | 64 \| number \| table \| rest  | Messages, Shares, Blobs                                                        |
 
@@ -55,6 +56,7 @@ pub(crate) enum T {
     Names = 8,
     Subscriptions = 9,
     Doomed = 10,
+    Marks = 11,
     Entries = 33,
     Deleted = 34,
     Unseen = 35,
@@ -68,7 +70,7 @@ pub(crate) enum T {
 }
 
 /// Every table.
-const ALL: [T; 20] = [
+const ALL: [T; 21] = [
     T::State,
     T::Segments,
     T::Domains,
@@ -79,6 +81,7 @@ const ALL: [T; 20] = [
     T::Names,
     T::Subscriptions,
     T::Doomed,
+    T::Marks,
     T::Entries,
     T::Deleted,
     T::Unseen,

@@ -135,6 +135,11 @@ pub(crate) fn subscriptions(rx: &mut impl Read, account: AccountId) -> Result<Ve
     Ok(names)
 }
 
+/// The value of an account's mark; empty when there is none.
+pub(crate) fn mark(rx: &mut impl Read, account: AccountId, name: &str) -> Result<Vec<u8>, IndexError> {
+    Ok(rx.get(T::Marks, &key_name(account.0, name))?.unwrap_or_default())
+}
+
 fn text(table: T, bytes: Option<&[u8]>) -> Result<String, IndexError> {
     let text = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok());
     text.map(str::to_owned).ok_or(IndexError::Damaged(table))

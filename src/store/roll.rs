@@ -45,7 +45,9 @@ enum At {
 }
 
 /// The tables of names, in the order they are told.
-const TABLES: [T; 4] = [T::Domains, T::Accounts, T::Aliases, T::Subscriptions];
+const TABLES: [T; 5] = [T::Domains, T::Accounts, T::Aliases, T::Subscriptions, T::Marks];
+/// Octets of marks that are told as many messages are.
+const MARK_BYTES_STEP: usize = 128;
 
 impl Shared {
     /// Whether the log has not told again what the newest snapshot holds.
@@ -108,20 +110,27 @@ impl Teller {
 
     /// Tells the next names of a table, at most `max`; says what comes next and how many were told.
     fn names(&mut self, step: &mut Step<'_, '_>, (table, after): (T, &[u8]), max: usize) -> Result<(At, usize), Fault> {
-        let mut told = NamesTold::default();
+        let (mut told, mut marks) = (NamesTold::default(), Vec::new());
         let (mut last, mut found) = (after.to_vec(), 0);
         step.tx.scan(table, after, &[0xff; 8], true, &mut |key, row| {
             if key == after {
                 return Ok(true);
             }
-            self.name(&mut told, table, (key, row)).ok_or(IndexError::Damaged(table))?;
+            let name = if table == T::Marks {
+                found += row.len() / MARK_BYTES_STEP;
+                mark(key, row).map(|mark| marks.push(mark))
+            } else {
+                self.name(&mut told, table, (key, row))
+            };
+            name.ok_or(IndexError::Damaged(table))?;
             last = key.to_vec();
             found += 1;
             Ok(found < max)
         })?;
-        if found > 0 {
+        if told != NamesTold::default() {
             step.happen(&Event::NamesTold(told))?;
         }
+        marks.into_iter().try_for_each(|mark| step.happen(&Event::Marked(mark)))?;
         if found >= max {
             return Ok((At::Names(table, last), found));
         }
@@ -184,6 +193,12 @@ impl Teller {
         }
         Ok((At::End, told))
     }
+}
+
+fn mark(key: &[u8], row: &[u8]) -> Option<Mark> {
+    let (account, name) = key.split_first_chunk()?;
+    let name = std::str::from_utf8(name).ok()?.to_owned();
+    Some(Mark { account: AccountId(u32::from_be_bytes(*account)), name, value: row.to_vec() })
 }
 
 fn told_of(row: &Mailbox) -> MailboxTold {

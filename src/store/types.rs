@@ -220,6 +220,17 @@ pub enum SpecialUse {
     Trash,
 }
 
+/// How far work of an account's has got that comes in steps, an import: it changes with the messages of a step or not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Whose.
+    pub account: AccountId,
+    /// Which work.
+    pub name: String,
+    /// How far; opaque to the store. None when empty.
+    pub value: Vec<u8>,
+}
+
 /// An account's row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {

@@ -3,9 +3,9 @@
 
 use super::process::{Home, pigeon, text, until};
 use pigeon::base::{Budget, Clock, Workers};
-use pigeon::store::{Flags, Options, Store};
+use pigeon::store::{Flags, Options, Store, Uid, UidSet};
 use rustix::process::{Pid, Signal, kill_process};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -242,8 +242,7 @@ fn an_import_that_is_killed_again_and_again_brings_everything_in_once() {
         .take(20)
         .collect();
     assert!(wrong.is_empty() && found.len() == wanted.len(), "wanted and found: {wrong:?}");
-    let left: Vec<_> = notes(&home);
-    assert!(left.is_empty(), "{left:?}");
+    assert!(marks(&home, &source).is_empty());
     println!(
         "{cut} imports of {MESSAGES} messages cut by kill -9, {others} messages delivered in between: each there once"
     );
@@ -253,10 +252,66 @@ fn kill(child: &Child) {
     kill_process(Pid::from_child(child), Signal::KILL).expect("the signal is sent");
 }
 
-/// What imports have left in the data directory.
-fn notes(home: &Home) -> Vec<String> {
-    let names = fs::read_dir(home.data()).expect("the data").map(|entry| entry.expect("a file").file_name());
-    names.filter_map(|name| name.into_string().ok()).filter(|name| name.starts_with("import-")).collect()
+/// What the store still knows of an import into alice's account.
+fn marks(home: &Home, source: &Path) -> Vec<u8> {
+    let sum = ring::digest::digest(&ring::digest::SHA256, format!(" {}", source.display()).as_bytes());
+    let name = format!("import {}", pigeon::base::hex(sum.as_ref().iter().take(8)));
+    let store = open(home);
+    let mark = smol::block_on(async {
+        let alice = store.account(ALICE).await.expect("a store").expect("an account").id;
+        store.mark(alice, &name).await.expect("a store")
+    });
+    store.close();
+    mark
+}
+
+/// Clients go on with their mail while an import waits to be called again.
+#[test]
+fn mail_that_clients_moved_and_deleted_before_an_import_goes_on_does_not_come_again() {
+    const MESSAGES: usize = 12_000;
+    let home = home();
+    let source = home.path().join("source");
+    for n in 0..MESSAGES {
+        put(&source, "cur", &format!("{n:06}.x:2,S"), format!("Subject: {n}\r\n\r\nx\r\n").as_bytes(), 1_000_000);
+    }
+    // As soon as some are in, but not all.
+    for wait_ms in (1..).map(|n| n * 80) {
+        let server = home.serve();
+        let mut command = pigeon();
+        command.arg("--config").arg(home.file()).arg("import").arg(&source).args(["--account", ALICE]);
+        let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut running = quiet.spawn().expect("the import starts");
+        std::thread::sleep(Duration::from_millis(wait_ms));
+        server.signal(Signal::KILL);
+        assert!(!running.wait().expect("its end").success(), "more messages are needed");
+        drop(server);
+        if mailboxes(&home, ALICE)["INBOX"].len() >= 400 {
+            break;
+        }
+    }
+    assert!(!marks(&home, &source).is_empty());
+
+    let store = open(&home);
+    let gone = smol::block_on(async {
+        let alice = store.account(ALICE).await.expect("a store").expect("an account").id;
+        let inbox = store.mailbox_by_name(alice, "INBOX").await.expect("a store").expect("a mailbox");
+        let archive = store.mailbox_by_name(alice, "Archive").await.expect("a store").expect("a mailbox");
+        let first = inbox.uid_next.0.saturating_sub(400).max(1);
+        let newest = UidSet::range(Uid(first), Uid(inbox.uid_next.0 - 1));
+        let oldest_of_them = UidSet::range(Uid(first), Uid(first + 49));
+        let gone = store.expunge(inbox.id, oldest_of_them, false).await.expect("expunged").uids.len();
+        let (moved, _) = store.move_messages(inbox.id, newest, archive.id).await.expect("moved");
+        assert_eq!((gone, moved.to.len()), (50, 350), "{inbox:?}");
+        gone
+    });
+    store.close();
+    drop(store);
+
+    ok(&import(&home, &source, ALICE));
+    let found: Vec<Kept> = mailboxes(&home, ALICE).into_values().flatten().collect();
+    let apart: BTreeSet<&[u8]> = found.iter().map(|kept| kept.3.as_slice()).collect();
+    assert_eq!((found.len() as u64, apart.len() as u64), (MESSAGES as u64 - gone, MESSAGES as u64 - gone));
+    assert!(marks(&home, &source).is_empty());
 }
 
 #[test]
@@ -361,7 +416,7 @@ fn messages_that_cannot_be_taken_are_named_and_counted_and_the_rest_comes_in() {
     let found = mailboxes(&home, ALICE);
     assert_eq!((found["INBOX"].len(), found["100_"].len()), (2, 1));
     assert_eq!((found["INBOX"][1].1, found["INBOX"][1].2), (1_310_119_714, 120), "the Date field's");
-    assert!(notes(&home).is_empty());
+    assert!(marks(&home, &source).is_empty());
 }
 
 #[test]

@@ -16,7 +16,6 @@ use crate::net::{LocalClient, LocalStream};
 use crate::store::{Date, Refusal};
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::path::PathBuf;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -137,8 +136,6 @@ pub struct Arrived {
 pub struct Acked {
     /// Stored, and durable.
     pub stored: u64,
-    /// There already, from a run that was cut.
-    pub present: u64,
     /// Not stored: which (counted from 0 since the last answer), and why.
     pub refused: Vec<(u32, String)>,
     /// Messages that were stored without some of their keywords, because the mailbox has no room for more.
@@ -198,17 +195,15 @@ pub struct Totals {
     pub bytes: u64,
 }
 
-/// Where the mail goes, and how much of it.
+/// How much a transfer may carry.
 pub(super) struct Scope {
-    /// The data directory.
-    pub(super) data: PathBuf,
     /// The largest message that is taken, octets.
     pub(super) message_bytes_max: u64,
 }
 
 impl Scope {
     pub(super) fn of(config: &Config) -> Self {
-        Self { data: config.data.clone(), message_bytes_max: config.limits.message_bytes }
+        Self { message_bytes_max: config.limits.message_bytes }
     }
 }
 

@@ -12,6 +12,9 @@ use crate::store::types::*;
 const MAILBOXES_MAX: usize = 10_000;
 /// Subscriptions of one account; they stay when their mailboxes go.
 const SUBSCRIPTIONS_MAX: usize = 10_000;
+/// Marks of one account, and octets of one and of its name.
+const MARKS_MAX: usize = 1_000;
+const MARK_BYTES_MAX: usize = 32 * 1024;
 /// A mailbox's name: what clients can send and address (IMAP's grammar has the same bounds).
 const NAME_BYTES_MAX: usize = 1_000;
 const NAME_LEVELS_MAX: usize = 32;
@@ -143,15 +146,37 @@ pub(crate) fn subscribe(
         return Ok(());
     }
     if subscribed {
-        let prefix = key_u32(account.0);
-        let mut there = 0;
-        step.tx.scan(T::Subscriptions, &prefix, &after_prefix(&prefix), true, &mut |_, _| {
-            there += 1;
-            Ok(there < SUBSCRIPTIONS_MAX)
-        })?;
-        if there >= SUBSCRIPTIONS_MAX {
-            return Err(Refusal::Limit.into());
-        }
+        must_have_room(step, T::Subscriptions, account, SUBSCRIPTIONS_MAX)?;
     }
     step.happen(&Event::Subscribed { account, name, subscribed })
+}
+
+/// Sets a mark, or removes it.
+pub(crate) fn mark(step: &mut Step<'_, '_>, mark: Mark) -> Result<(), Fault> {
+    may_mark(step, &mark)?;
+    step.happen(&Event::Marked(mark))
+}
+
+/// Whether a mark can be set, for who does so after something else that would have happened then.
+pub(crate) fn may_mark(step: &mut Step<'_, '_>, mark: &Mark) -> Result<(), Fault> {
+    must_be_an_account(step, mark.account)?;
+    let is_there = step.tx.has(T::Marks, &key_name(mark.account.0, &mark.name))?;
+    if mark.name.len() > NAME_BYTES_MAX || mark.value.len() > MARK_BYTES_MAX {
+        return Err(Refusal::Limit.into());
+    }
+    if is_there || mark.value.is_empty() {
+        return Ok(());
+    }
+    must_have_room(step, T::Marks, mark.account, MARKS_MAX)
+}
+
+/// Whether an account has fewer than so many rows of a table.
+fn must_have_room(step: &mut Step<'_, '_>, table: T, account: AccountId, most: usize) -> Result<(), Fault> {
+    let prefix = key_u32(account.0);
+    let mut there = 0;
+    step.tx.scan(table, &prefix, &after_prefix(&prefix), true, &mut |_, _| {
+        there += 1;
+        Ok(there < most)
+    })?;
+    if there < most { Ok(()) } else { Err(Refusal::Limit.into()) }
 }

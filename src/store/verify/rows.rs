@@ -139,7 +139,7 @@ impl Truth {
             T::Accounts => self.accounts += 1,
             T::Addresses => self.addresses += 1,
             T::Names => self.names += 1,
-            T::Domains | T::Locals | T::Aliases | T::Subscriptions => {}
+            T::Domains | T::Locals | T::Aliases | T::Subscriptions | T::Marks => {}
             T::Doomed => self.doomed.push(uid_of_key(key)?.0),
             T::Entries | T::Deleted | T::Unseen | T::Uids | T::Mailboxes | T::ModSeqs | T::Expunged => {
                 let id = u32::from_be_bytes(*key.first_chunk()?);
