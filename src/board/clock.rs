@@ -39,7 +39,8 @@ pub fn keep_clock(servers: &[String]) -> io::Result<()> {
                 let is_far = offset.abs() > SLEW_MAX_NS;
                 if is_far {
                     set(offset)?;
-                    log::info!("clock set server={server} by_s={}", offset / 1_000_000_000);
+                    // For the console, too: mail that came before has another time.
+                    log::warn!("clock set server={server} by_s={}", offset / 1_000_000_000);
                 } else {
                     slew(i64::try_from(offset / 1_000).unwrap_or(0))?;
                     if is_told || poll == POLL_MIN {

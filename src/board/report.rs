@@ -57,6 +57,9 @@ pub(super) fn print(facts: &Facts<'_>) -> String {
             text.push_str(&format!("{purpose}: port {}, {security}\n", address.port()));
         }
     }
+    if facts.config.tls.is_none() {
+        text.push_str("Certificate to trust: pigeon-ca.crt, beside this file once the board has come up\n");
+    }
     if facts.account.is_none() {
         text.push_str(
             "\nThere is no account in pigeon.toml: write account = \"...\" and password = \"...\" below [board].\n",
@@ -104,9 +107,16 @@ mod tests {
             addresses: &[],
         };
         let text = print(&facts);
-        for words in
-            ["All is well.", "pigeon.local", "none yet", "port 993, TLS", "port 465", "User name: alice@", "added"]
-        {
+        for words in [
+            "All is well.",
+            "pigeon.local",
+            "none yet",
+            "port 993, TLS",
+            "port 465",
+            "User name: alice@",
+            "added",
+            "pigeon-ca.crt",
+        ] {
             assert!(text.contains(words), "{words}: {text}");
         }
         assert!(!text.contains("995"));

@@ -416,9 +416,15 @@ impl BodyWriter {
     }
 
     fn refuse(&mut self, error: &io::Error) -> Refusal {
-        log::error!("writing a body: {error}");
         self.refused = true;
-        refusal_of(error)
+        let refusal = refusal_of(error);
+        match refusal {
+            Refusal::DiskFull => {
+                log::error!("the disk is full: a message is refused, and so is the next until there is room")
+            }
+            _ => log::error!("writing a body: {error}"),
+        }
+        refusal
     }
 
     /// Octets taken so far.

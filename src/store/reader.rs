@@ -141,7 +141,7 @@ impl BodyReader {
         let found = match self.shared.workers.run(read).await {
             Some(Ok(found)) => found,
             Some(Err(ReadError::Disk(error))) => {
-                log::error!("reading a body: {error}");
+                log::error!("reading blob {} in segment {}: {error}", self.blob.0, extent.segment);
                 return Err(Refusal::Unavailable);
             }
             Some(Err(ReadError::Damaged)) => {

@@ -13,7 +13,7 @@ from harness import mails, wire
 from harness.report import Report
 
 from board import card as cards
-from board import cuts, faults, machine, mail, slots, stick, wifi
+from board import cuts, faults, machine, mail, shell, slots, stick, twice, wifi
 from board.machine import SLOWER, Machine
 
 TOP = Path(__file__).resolve().parent.parent.parent
@@ -82,6 +82,8 @@ PARTS = {
     "update": slots.updated,
     "fall-back": slots.falls_back,
     "wifi": wifi.simulated,
+    "ssh": shell.only_with_a_key,
+    "twice": twice.built_twice,
     "cuts-long": _cuts_long,
 }
 GATE = ["size", "mail", "cuts"]

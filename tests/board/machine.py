@@ -11,10 +11,10 @@ import threading
 import time
 from pathlib import Path
 
-from harness.server import NAMES, free_ports
+from harness.server import free_ports
 
 SLOWER = 10  # times are printed beside the demand and fail when so many times over: emulation on a busy machine
-PORTS = {"smtp": 25, "submission": 587, "submissions": 465, "imap": 143, "imaps": 993, "pop3": 110, "pop3s": 995}
+PORTS = {"smtp": 25, "submission": 587, "submissions": 465, "imap": 143, "imaps": 993, "pop3": 110, "pop3s": 995, "ssh": 22}
 UBOOT = Path("/usr/lib/u-boot/qemu_arm64/u-boot.bin")
 
 
@@ -29,7 +29,7 @@ class Machine:
         """`start` is ("direct", kernel, initrd) or ("u-boot",); `drive` replaces the card's -blockdev lines (node `card`)."""
         self.card, self.folder, self.kind = card, Path(folder), kind
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.ports = dict(zip(NAMES, free_ports(len(NAMES))))
+        self.ports = dict(zip(PORTS, free_ports(len(PORTS))))
         self.host, self.passwords = "localhost", passwords or {}
         self.ca = self.folder / "ca.pem"
         self.console = []
@@ -48,7 +48,7 @@ class Machine:
     def _words(self, start, options, drive, extra, outside):
         words = ["qemu-system-aarch64", "-display", "none", "-no-user-config", "-nodefaults"]
         words += ["-qmp", f"unix:{self.monitor_path},server=on,wait=off"]
-        forward = ",".join(f"hostfwd=tcp:127.0.0.1:{self.ports[name]}-:{PORTS[name]}" for name in NAMES)
+        forward = ",".join(f"hostfwd=tcp:127.0.0.1:{self.ports[name]}-:{PORTS[name]}" for name in PORTS)
         # Nothing leaves this machine; only a test with a server of its own on loopback (10.0.2.2) asks for `outside`.
         network = f"user,id=n,restrict={'off' if outside else 'on'},{forward}"
         if self.kind == "virt":
@@ -136,7 +136,11 @@ class Machine:
         """One command to qemu's monitor."""
         with socket.socket(socket.AF_UNIX) as line:
             line.settimeout(60)
-            line.connect(str(self.monitor_path))
+            deadline = time.monotonic() + 60
+            while line.connect_ex(str(self.monitor_path)) != 0:  # qemu makes it a moment after it was started
+                if self.child.poll() is not None or time.monotonic() > deadline:
+                    raise Ended(f"qemu has no monitor:\n{self.tail()}")
+                time.sleep(0.05)
             file = line.makefile("rw", encoding="utf-8")
             file.readline()
             for words in ({"execute": "qmp_capabilities"}, {"execute": command, "arguments": arguments}):

@@ -63,6 +63,8 @@ def first_mail(report, world):
         took = machine.power_button(world.patience)
         report.check(label, "the power button ends it cleanly", machine.said("pigeon: stopped"), machine.tail())
         print(f"  {label}: greeting after {greeting:.1f} s, off {took:.1f} s after the button")
+        told = (card.read("pigeon-report.txt") or b"").decode(errors="replace")
+        report.check(label, "the report names the address and the certificate to trust", "10.0.2.15" in told and "pigeon-ca.crt" in told, told)
     report.check(label, "the password is nowhere on the card", not card.holds(world.password.encode()))
     told = card.read("pigeon.toml")
     report.check(label, "the file is still there, without its secret", told is not None and world.recipient.encode() in told, str(told))
@@ -75,18 +77,19 @@ def first_mail(report, world):
 
 
 def raspi(report, world):
-    """The same on the Pi's own devices: SD controller, USB host, USB network."""
+    """The same on the Pi's own devices: SD controller, USB host, USB network. The watchdog's driver is kept from starting: qemu's
+    power management (hw/misc/bcm2835_powermgt.c) has no timer, and resets the machine at the write that starts it."""
     label = "first boot, -M raspi3b"
+    print(f"  {label}: not tested: the Pi's own watchdog, because qemu resets the machine as soon as it is started")
     card = world.fresh_card("raspi.img", world.first_boot_file)
     folder = world.folder / "raspi"
     dtb = folder / "board.dtb"
     folder.mkdir(exist_ok=True)
     dtb.write_bytes(card.read("bcm2837-rpi-3-b.dtb"))
-    with Machine(card, folder, start=world.direct, kind="raspi3b", extra=["-dtb", str(dtb)], passwords={world.recipient: world.password}) as machine:
+    with Machine(card, folder, start=world.direct, kind="raspi3b", options="initcall_blacklist=bcm2835_wdt_driver_init", extra=["-dtb", str(dtb)], passwords={world.recipient: world.password}) as machine:
         greeting = machine.greeting(world.patience * 2)
         print(f"  {label}: greeting after {greeting:.1f} s")
         delivered_and_read(report, label, machine, world.recipient, folder, world.patience)
-        report.check(label, "the hardware watchdog is fed", machine.said("watchdog is fed"))
     report.check(label, "the password is nowhere on the card", not card.holds(world.password.encode()))
 
 

@@ -11,6 +11,7 @@ from board.card import call
 from board.machine import Ended, Machine
 from board.stick import Stick
 
+FIVE_MINUTES = 300
 PANICS = (systems.SCRIPT, b"#!/bin/sh\nmount -t proc proc /proc\necho c > /proc/sysrq-trigger\n")
 HANGS = (
     systems.SCRIPT,
@@ -88,7 +89,7 @@ def _interrupted(report, world, before, log, until):
 
 
 def falls_back(report, world):
-    """A new system that panics, hangs, or is damaged: the one before comes back by itself and says so."""
+    """A new system that panics, hangs, does not serve, or is damaged: the one before comes back by itself and says so."""
     for name, start in (("panics", PANICS), ("hangs", HANGS)):
         label = f"a new system that {name}"
         card = world.ready_card("broken.img")
@@ -102,6 +103,20 @@ def falls_back(report, world):
             told = card.read("pigeon-report.txt") or b""
         print(f"  {label}: the old one is back {at:.0f} s after power-on")
         report.check(label, "it is told", b"update" in told, told.decode(errors="replace"))
+    label = "a new system whose server does not answer"
+    card = world.ready_card("broken.img")
+    systems.put(card, "b", systems.changed(systems.read(world.system), {"lib/pigeon/serve": (systems.SCRIPT, b"#!/bin/sh\nexec sleep 100000\n")}, "0.2.0"))
+    systems.state(card, "a", "b", 1)
+    with Machine(card, world.folder / "broken", start=("u-boot",)) as machine:
+        place, begun, _ = machine.wait(r"pigeon: Pigeon 0\.2\.0, slot b", world.patience)
+        place, at, _ = machine.wait(r"its server does not answer: back to the one before", FIVE_MINUTES + world.patience, place)
+        place, _, _ = machine.wait(r"pigeon: Pigeon \S+, slot a", world.patience, place)
+        machine.wait(r"memory: ", world.patience, place)
+        time.sleep(2)
+        told = card.read("pigeon-report.txt") or b""
+    print(f"  {label}: given up {at - begun:.0f} s after its first line")
+    report.check(label, "it is given five minutes", at - begun > FIVE_MINUTES - 60, f"{at - begun:.0f} s")
+    report.check(label, "it is told", b"update" in told, told.decode(errors="replace"))
     label = "a new system that is damaged"
     card = world.ready_card("broken.img")
     octets = bytearray(systems.read(world.system))

@@ -46,6 +46,14 @@ def summed(octets):
     return zlib.crc32(octets).to_bytes(4, "little").hex()
 
 
+def started_with(direct, folder, files):
+    """A direct start (`World.direct`) of the same system with these files over its root."""
+    _, kernel, initrd = direct
+    other = Path(folder) / "initrd-with-files"
+    other.write_bytes(_padded(Path(initrd).read_bytes(), 4) + archive(files))
+    return "direct", kernel, other
+
+
 def changed(octets, files, version=None):
     """The same system with these files over its root."""
     facts, found = header(octets), parts(octets)
