@@ -29,7 +29,7 @@ def _answers(machine):
 def _run(machine, key, command, *options):
     """One command over ssh, with this key alone; (exit code, stdout, stderr)."""
     words = ["ssh", "-F", "none", "-i", key, "-p", str(machine.ports["ssh"]), "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "BatchMode=yes"]
-    words += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=60", *options]
+    words += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=60", *options]
     done = subprocess.run([*map(str, words), "root@127.0.0.1", command], capture_output=True, text=True, check=False, timeout=300)
     return done.returncode, done.stdout, done.stderr
 
