@@ -114,7 +114,7 @@ class Run:
     def _wait(self, child, log, start, seconds_max, name):
         """Waits for a child, showing what Python steps say as it comes; ends its whole session when it is late."""
         shown, end = start, time.monotonic() + seconds_max
-        live = name in ("clients", "kill", "disks", "budgets", "readme", "fuzz", "packages", "disks-long", "cuts", "fuzz-long")
+        live = name in ("clients", "kill", "disks", "budgets", "readme", "fuzz", "packages", "board", "board-long", "disks-long", "cuts", "fuzz-long")
         while True:
             code = child.poll()
             if live:
@@ -319,19 +319,25 @@ BOARD_PACKAGES = {
     "fdisk": "sfdisk",
     "xz-utils": "xz",
     "minisign": "minisign",
+    "openssh-client": "ssh",
 }
 
 
 def board(run):
     """the image for boards, built and started in an emulated one: first mail, a short power-cut run"""
-    _install(run, "board", BOARD_PACKAGES, ["u-boot-qemu"])
+    _install(run, "board", BOARD_PACKAGES, _board_firmware())
     _python_step(run, "board", "board", 1500, "gate")
 
 
 def board_long(run):
-    """the emulated board through everything else: Pi 3, faults, backup stick, update and fall-back, many power cuts"""
-    _install(run, "board-long", BOARD_PACKAGES, ["u-boot-qemu"])
+    """the emulated board through everything: a Pi 3, faults, Wi-Fi, ssh, backup stick, update and fall-back, many power cuts"""
+    _install(run, "board-long", BOARD_PACKAGES, _board_firmware())
     _python_step(run, "board-long", "board", 3 * 3600)
+
+
+def _board_firmware():
+    """The package of U-Boot for the emulated board, where it is not there."""
+    return [] if Path("/usr/lib/u-boot/qemu_arm64/u-boot.bin").exists() else ["u-boot-qemu"]
 
 
 def cross_long(run):
@@ -398,13 +404,20 @@ STEPS = {
 }
 
 # What `--gate` adds, as .ci/run does.
-GATE_STEPS = {"cross": cross, "packages": packages}
+GATE_STEPS = {"cross": cross, "packages": packages, "board": board}
 
 # What `--long` adds.
-LONG_STEPS = {"disks-long": disks_long, "cross-long": cross_long, "packages-long": packages_long, "cuts": cuts, "fuzz-long": fuzz_long}
+LONG_STEPS = {
+    "disks-long": disks_long,
+    "cross-long": cross_long,
+    "packages-long": packages_long,
+    "board-long": board_long,
+    "cuts": cuts,
+    "fuzz-long": fuzz_long,
+}
 
 # What runs after what, and beside what: compilers use one core at a time for long. Memory and time are measured alone.
-LANES = [[["programs"]], [["format", "clippy", "unit", "doc"], ["release", "clients", "kill", "disks", "readme"]], [["fuzz"]], [["budgets"]], [["cross"]], [["packages"]], [["disks-long"]], [["cross-long"]], [["packages-long"]], [["cuts"]], [["fuzz-long"]]]
+LANES = [[["programs"]], [["format", "clippy", "unit", "doc"], ["release", "clients", "kill", "disks", "readme"]], [["fuzz"]], [["budgets"]], [["cross"]], [["packages"]], [["board"]], [["disks-long"]], [["cross-long"]], [["packages-long"]], [["board-long"]], [["cuts"]], [["fuzz-long"]]]
 
 
 def main(names):
