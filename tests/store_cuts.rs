@@ -286,6 +286,63 @@ fn a_full_disk_refuses_and_a_freed_one_takes_again() {
     });
 }
 
+/// What deleted mailboxes held may be all that can make room.
+#[test]
+fn what_a_deleted_mailbox_held_goes_though_the_disk_failed_when_its_time_was() {
+    const MESSAGES: u64 = 1_500;
+    let workers = workers();
+    smol::block_on(async {
+        let origin = SimDisk::new();
+        let store = open(&origin, &workers).unwrap();
+        step(&store, 0).await.unwrap();
+        let old = store.mailbox_create(AccountId(1), "Old", None).await.unwrap();
+        for part in 0..MESSAGES / 50 {
+            let mut messages = Vec::new();
+            for n in 0..50 {
+                let new = message(&store, format!("message {part} {n}").as_bytes()).await.unwrap();
+                messages.push((new, FlagNames::default()));
+            }
+            store.append(old, messages).await.unwrap();
+        }
+        assert!(store.lay_ballast().await);
+        store.close();
+        let (mut kept, mut failed) = (0, 0);
+        for n in 0..30 {
+            for kind in [std::io::ErrorKind::StorageFull, std::io::ErrorKind::Other] {
+                let disk = origin.reboot(Cut::Everything);
+                let store = open(&disk, &workers).unwrap();
+                disk.fail(Fault::Operation(n, kind));
+                if store.mailbox_delete(old).await.is_err() {
+                    continue;
+                }
+                // Until the writer has come to rest, with or without it.
+                let mut looks = 0;
+                while store.stats().await.unwrap().doomed > 0 && looks < 50 {
+                    smol::Timer::after(std::time::Duration::from_millis(2)).await;
+                    looks += 1;
+                }
+                if store.stats().await.unwrap().doomed > 0 {
+                    failed += 1;
+                    assert_ne!(kind, std::io::ErrorKind::StorageFull, "operation {n}: what was kept for that helps");
+                    store.keep_house().await.unwrap();
+                }
+                for _ in 0..2_000 {
+                    if store.stats().await.unwrap().doomed == 0 {
+                        break;
+                    }
+                    smol::Timer::after(std::time::Duration::from_millis(2)).await;
+                }
+                assert_eq!(store.stats().await.unwrap().doomed, 0, "operation {n}, {kind:?}");
+                kept += 1;
+            }
+        }
+        assert!(
+            kept > 12 && failed > 0,
+            "{kept} deletions were acknowledged, {failed} of them not carried out at once"
+        );
+    });
+}
+
 #[test]
 fn an_index_that_cannot_be_read_is_made_anew_from_the_log_and_kept_beside() {
     let workers = workers();

@@ -294,6 +294,10 @@ impl Store {
             }
         }
         let survey = reclaim::survey(shared).await?;
+        if survey.is_doomed && !shared.doomed.swap(true, Ordering::AcqRel) {
+            // It could not be removed when its time was; the writer looks for it after the next piece of work.
+            let _ = shared.queue.checkpoint().recv().await;
+        }
         if is_snapshot_due(&survey, shared.newest_snapshot(), shared.segment_bytes) {
             let of = shared.clone();
             match shared.take_snapshot(&shared.keeper()?, move || of.pause()).await {
@@ -355,7 +359,7 @@ mod tests {
 
     fn survey_of(live_bytes: u64, log_dead_bytes: u64, event_bytes: u64) -> Survey {
         let (chosen, held_dead_bytes, is_full) = (Vec::new(), 0, false);
-        Survey { chosen, live_bytes, log_dead_bytes, held_dead_bytes, event_bytes, is_full }
+        Survey { chosen, live_bytes, log_dead_bytes, held_dead_bytes, event_bytes, is_full, is_doomed: false }
     }
 
     #[test]

@@ -370,13 +370,21 @@ impl Writer {
                 None => Ok(()),
             }
         };
-        let (request, answered) = super::decide::request(0, false, purge);
-        self.batch(Batch { requests: vec![request], waited_in_vain: false });
-        self.unpurged = 0;
-        if !matches!(answered.try_recv(), Ok(Ok(()))) {
-            // The next change or the next start tries again.
-            self.shared.doomed.store(false, Ordering::Release);
+        for _ in 0..2 {
+            let had_ballast = !self.shared.is_ballast_spent();
+            let (request, answered) = super::decide::request(0, false, purge);
+            self.batch(Batch { requests: vec![request], waited_in_vain: false });
+            self.unpurged = 0;
+            if matches!(answered.try_recv(), Ok(Ok(()))) {
+                return;
+            }
+            // What is purged makes room, so it is tried with what was kept for that.
+            if !(had_ballast && self.shared.is_ballast_spent()) {
+                break;
+            }
         }
+        // The next change tries again, or whoever keeps the house.
+        self.shared.doomed.store(false, Ordering::Release);
     }
 
     fn riders(&self) -> Vec<(MailboxId, super::Uid)> {

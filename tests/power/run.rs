@@ -310,6 +310,7 @@ impl Runner {
     /// The index is what a replay of the log makes.
     fn replay(&mut self, disk: &SimDisk, known: &Facts) -> Result<(), Wrong> {
         let disk = disk.reboot(Cut::Nothing);
+        disk.leave_room(None);
         let digest = |store: &Store| {
             smol::block_on(async {
                 settle(store).await;

@@ -68,6 +68,8 @@ pub(crate) struct Survey {
     pub(crate) event_bytes: u64,
     /// The disk has no room for new messages: every dead octet counts.
     pub(crate) is_full: bool,
+    /// Deleted mailboxes still hold something.
+    pub(crate) is_doomed: bool,
 }
 
 /// Looks at every segment.
@@ -115,6 +117,7 @@ pub(crate) async fn survey(shared: &Arc<Shared>) -> Result<Survey, Refusal> {
         is_full,
         log_dead_bytes: sealed.iter().chain(&stuck).map(log_dead).sum(),
         event_bytes: state.event_bytes,
+        is_doomed: state.doomed > 0,
     })
 }
 
