@@ -1,9 +1,13 @@
 //! `backup`, `restore` and `salvage` as their operator meets them, with a server and without.
 
-use super::process::{Home, Talk, text, until};
+use super::process::{Home, PATIENCE, Talk, text, until};
+use rustix::process::Signal;
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Output;
+use std::sync::mpsc;
 
 fn deliver(home: &Home, words: &str) {
     let mut talk = Talk::to(home.smtp);
@@ -273,4 +277,45 @@ fn verify_reads_everything_with_a_server_and_without_and_names_a_flipped_bit() {
 /// What a verb printed, on either.
 fn both(output: &Output) -> String {
     format!("{}{}", text(&output.stdout), text(&output.stderr))
+}
+
+/// The answer to a request on the control socket.
+fn answer(socket: &mut BufReader<UnixStream>) -> String {
+    let mut line = String::new();
+    socket.read_line(&mut line).expect("an answer");
+    line
+}
+
+/// Whoever makes a backup holds the store's files, for hours where the stick is slow; a second one waits for them.
+#[test]
+fn those_who_hold_the_files_or_wait_to_leave_the_server_free_to_answer_others() {
+    let home = Home::new("");
+    let server = home.serve();
+    let hold = || {
+        let mut socket = UnixStream::connect(home.data().join("control.sock")).expect("a server");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a socket");
+        socket.write_all(b"{\"verb\":\"hold\"}\n").expect("asked");
+        BufReader::new(socket)
+    };
+    let mut first = hold();
+    assert!(answer(&mut first).contains("\"held\""));
+    let (told, answers) = mpsc::channel();
+    let others: Vec<_> = (0..4)
+        .map(|_| {
+            let (mut socket, told) = (hold(), told.clone());
+            std::thread::spawn(move || told.send(answer(&mut socket)))
+        })
+        .collect();
+    let next = || answers.recv_timeout(PATIENCE).expect("an answer");
+    for _ in 0..3 {
+        assert!(next().contains("\"try_later\""));
+        assert_eq!(home.verb(&["status"], "").status.code(), Some(0));
+    }
+    drop(first);
+    assert!(next().contains("\"held\""), "the one that waited");
+    for other in others {
+        other.join().expect("a thread").expect("told");
+    }
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(), Some(0));
 }
