@@ -8,6 +8,7 @@ use super::steps::{Phase, step};
 use crate::world::{Protocol, World};
 use pigeon::base::{Budget, Clock, Workers};
 use pigeon::store::backup::{back_up, newest};
+pub(crate) use pigeon::store::sim::Dice;
 use pigeon::store::sim::SimDisk;
 use pigeon::store::{Kept, OpenError, Options, Refusal, Store};
 use pigeon::tls::Tls;
@@ -18,37 +19,14 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-/// A small generator of our own, so that a seed means the same for ever (splitmix64).
-#[derive(Clone, Debug)]
-pub(crate) struct Dice(pub(crate) u64);
-
-impl Dice {
-    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % sides.max(1)
-    }
-
-    /// Once in so many times.
-    pub(crate) fn once_in(&mut self, times: u64) -> bool {
-        self.roll(times) == 0
-    }
-
-    pub(crate) fn pick<'a, O>(&mut self, from: &'a [O]) -> Option<&'a O> {
-        from.get(usize::try_from(self.roll(from.len() as u64)).unwrap())
-    }
-
-    /// Octets of a message: mostly few.
-    fn bytes(&mut self) -> usize {
-        let bytes = match self.roll(20) {
-            0..14 => 200 + self.roll(2_500),
-            14..18 => 4_000 + self.roll(55_000),
-            _ => 66_000 + self.roll(90_000),
-        };
-        usize::try_from(bytes).unwrap()
-    }
+/// Octets of a message: mostly few.
+fn some_bytes(dice: &mut Dice) -> usize {
+    let bytes = match dice.roll(20) {
+        0..14 => 200 + dice.roll(2_500),
+        14..18 => 4_000 + dice.roll(55_000),
+        _ => 66_000 + dice.roll(90_000),
+    };
+    usize::try_from(bytes).unwrap()
 }
 
 /// The clock that a life is lived under.
@@ -551,7 +529,7 @@ impl Life {
     }
 
     fn delivery(&mut self, facts: &Facts, touched: &mut Touched, session: Session, submits: bool) -> Option<Act> {
-        let (bytes, book, serial) = (self.dice.bytes(), self.book.clone(), self.dice.roll(u64::MAX));
+        let (bytes, book, serial) = (some_bytes(&mut self.dice), self.book.clone(), self.dice.roll(u64::MAX));
         let mut choices: Vec<(String, Vec<String>, String)> = Vec::new();
         for address in facts.accounts.keys() {
             choices.push((address.clone(), vec![address.clone()], format!("{address}/mail {serial}")));
@@ -606,7 +584,7 @@ impl Life {
         let key = |name: &str| format!("{ALICE}/{name}");
         match self.dice.roll(14) {
             0..3 => {
-                let (folder, bytes) = (self.dice.pick(&names)?.clone(), self.dice.bytes());
+                let (folder, bytes) = (self.dice.pick(&names)?.clone(), some_bytes(&mut self.dice));
                 let flags: Flags =
                     SYSTEM_FLAGS.iter().filter(|_| self.dice.once_in(4)).map(|flag| (*flag).to_owned()).collect();
                 touched.take(&[key(&format!("{folder} append {serial}"))]).then_some(())?;
