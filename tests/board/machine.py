@@ -106,14 +106,15 @@ class Machine:
         return "\n".join(line for _, line in self.console[-lines:])
 
     def greeting(self, seconds):
-        """Waits for SMTP's 220; answers the seconds since the start. qemu itself accepts early."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        """Waits for SMTP's 220; answers the seconds since the start. qemu itself accepts early, and asks a machine that has no
+        address yet again ever more seldom: so each attempt is a short one, longer where everything takes long."""
+        begun = time.monotonic()
+        while time.monotonic() < begun + seconds:
             if self.child.poll() is not None:
                 break
             try:
                 with socket.create_connection(("127.0.0.1", self.ports["smtp"]), 5) as probe:
-                    probe.settimeout(20)
+                    probe.settimeout(max(0.5, (time.monotonic() - begun) / 10))
                     if probe.recv(1000).startswith(b"220 "):
                         return time.monotonic() - self.started
             except OSError:
