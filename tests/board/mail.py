@@ -1,6 +1,7 @@
 """From power-on to mail read: the image starts, takes a mail over SMTP, and gives it to curl and mbsync; what it needs in time,
 memory and octets beside its demands; and what is on the card afterwards."""
 
+import os
 import subprocess
 
 from clients import readers
@@ -52,6 +53,7 @@ def first_mail(report, world):
     folder = world.folder / "first"
     with Machine(card, folder, start=world.direct, passwords={world.recipient: world.password}) as machine:
         greeting = machine.greeting(world.patience)
+        print(f"  {label}: qemu used {machine.processor_s():.1f} s of processor time until the greeting; {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}")
         report.figure("board: power-on to greeting, -M virt", greeting, GREETING_S, "s", greeting <= GREETING_S * SLOWER)
         delivered_and_read(report, label, machine, world.recipient, folder, world.patience)
         _, _, match = machine.wait(r"memory: (\d+) KiB of (\d+) in use, the server resident (\d+) KiB, anonymous (\d+)", world.patience)
