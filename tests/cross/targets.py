@@ -39,7 +39,7 @@ TARGETS = {
     target.name: target
     for target in (
         Target("aarch64", "aarch64-unknown-linux-musl", 183, ["qemu-aarch64-static", "-cpu", "cortex-a53"]),
-        Target("armv7", "armv7-unknown-linux-musleabihf", 40, ["qemu-arm-static", "-cpu", "cortex-a7"]),
+        Target("armv7", "armv7-unknown-linux-musleabihf", 40, ["qemu-arm-static", "-cpu", "cortex-a8,neon=off"]),
         Target("armv6", "arm-unknown-linux-musleabihf", 40, ["qemu-arm-static", "-cpu", "arm1176"], foreign="armv7"),
         Target("x86-64", "x86_64-unknown-linux-musl", 62, ["env"]),
     )
