@@ -66,7 +66,7 @@ fn a_mark_changes_with_its_messages_or_not_at_all_and_goes_with_its_account() {
         store.mailbox_delete(trash).await.unwrap();
         let refused = store.append_marked(trash, one(message(&store, b"two").await), mark("2")).await;
         assert_eq!(refused, Err(Refusal::NotFound));
-        let too_much = store.append_marked(inbox, one(message(&store, b"two").await), mark(&"2".repeat(40_000))).await;
+        let too_much = store.append_marked(inbox, one(message(&store, b"two").await), mark(&"2".repeat(70_000))).await;
         assert_eq!(too_much, Err(Refusal::Limit));
         for _ in 0..2 {
             assert_eq!(store.mark(id, "import 1").await.unwrap(), b"1");

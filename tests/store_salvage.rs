@@ -260,6 +260,66 @@ fn mail_whose_account_and_folder_nobody_knows_comes_back_under_made_up_names() {
     });
 }
 
+/// What a name once was stands in the log beside mail that lives; that it is gone stood beside mail that went.
+#[test]
+fn names_that_were_taken_away_stay_away_when_the_log_is_all_there_is() {
+    let workers = workers();
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        let store = open(&disk, &workers).unwrap();
+        store.reclaim_no_faster_than(u64::MAX);
+        let alice =
+            store.account_add("alice@example.org", Vec::new(), &[("INBOX", None), ("Tmp", None)]).await.unwrap();
+        let (inbox, tmp) = (MailboxId(1), MailboxId(2));
+        let mark = |value: &str| Mark { account: alice, name: "import".to_owned(), value: value.into() };
+        for n in 0..40 {
+            match n {
+                10 => store.alias_add("old@example.com", &["alice@example.org".into()]).await.unwrap(),
+                20 => store.alias_add("team@example.org", &["alice@example.org".into()]).await.unwrap(),
+                30 => store.subscribe(alice, "Lists", true).await.unwrap(),
+                _ => {}
+            }
+            let mut batch = Vec::new();
+            for m in 0..15 {
+                batch.push((message(&store, &noise(n * 100 + m, 4_000)).await.unwrap(), FlagNames::default()));
+            }
+            store.append_marked(inbox, batch, mark(&format!("{n}"))).await.unwrap();
+        }
+        for n in 0..200 {
+            let new = message(&store, &noise(10_000 + n, 2_000)).await.unwrap();
+            store.append(tmp, vec![(new, FlagNames::default())]).await.unwrap();
+            match n {
+                80 => store.set_mark(mark("")).await.unwrap(),
+                90 => store.alias_remove("old@example.com").await.unwrap(),
+                100 => store.domain_remove("example.com").await.unwrap(),
+                110 => store.subscribe(alice, "Lists", false).await.unwrap(),
+                _ => {}
+            }
+        }
+        let (all, _) = store.uids(tmp).await.unwrap();
+        store.expunge(tmp, all, false).await.unwrap();
+        for part in 0..4 {
+            for n in 0..40 {
+                let new = message(&store, &noise(20_000 + part * 100 + n, 2_000)).await.unwrap();
+                store.append(inbox, vec![(new, FlagNames::default())]).await.unwrap();
+            }
+            store.snapshot().await.unwrap();
+            keep_all(&store).await;
+        }
+        store.close();
+        drop(store);
+        lose_all_but_the_log(&disk);
+        let store = open(&disk, &workers).unwrap();
+        assert_eq!(store.source(), Some(Source::Log));
+        assert_eq!(store.mark(alice, "import").await.unwrap(), b"");
+        assert_eq!(store.alias("old@example.com").await.unwrap(), None);
+        assert_eq!(store.alias("team@example.org").await.unwrap().unwrap(), ["alice@example.org"]);
+        assert_eq!(store.domains().await.unwrap(), ["example.org"]);
+        assert_eq!(store.subscriptions(alice).await.unwrap(), ["INBOX", "Tmp"]);
+        assert_eq!(mail(&store).await.len(), 40 * 15 + 4 * 40);
+    });
+}
+
 #[test]
 fn the_log_alone_with_random_damage_gives_back_all_but_what_was_hit() {
     let workers = workers();

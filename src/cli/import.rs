@@ -246,7 +246,7 @@ impl Carrier {
         Ok(())
     }
 
-    /// The message is whole. Where batches end depends on the messages alone, so that every run ends them at the same.
+    /// The message is whole.
     fn end(&mut self, marks: Marks, position: &Position, label: String) -> Result<(), Stop> {
         self.flush_data()?;
         let position = serde_json::to_string(position).map_err(io::Error::from)?;

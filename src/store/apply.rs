@@ -58,12 +58,7 @@ pub(crate) fn apply(tx: &mut Tx<'_>, event: &Event, place: Place, news: &mut New
         }
         Event::AccountRemoved { id } => account_removed(tx, *id, news),
         Event::AliasAdded { address, targets } => alias_added(tx, address, targets),
-        Event::AliasRemoved { address } => {
-            if tx.remove(T::Aliases, address.as_bytes())? {
-                count_in_domain(tx, domain_of(address), -1)?;
-            }
-            Ok(())
-        }
+        Event::AliasRemoved { address } => alias_removed(tx, address),
         Event::MailboxesCreated { account, mailboxes } => mailboxes_created(tx, *account, mailboxes),
         Event::MailboxDeleted { id } => doom(tx, *id, news),
         Event::MailboxesRenamed { account, renamed, created } => renamed_all(tx, *account, renamed, created),
@@ -113,6 +108,7 @@ pub(crate) fn apply(tx: &mut Tx<'_>, event: &Event, place: Place, news: &mut New
         Event::Relocated { moves } => moves.iter().try_for_each(|moved| rows::relocate(tx, moved)),
         Event::SegmentGone { number } => rows::remove_segment(tx, *number),
         Event::NamesTold(told) => mend::names(tx, told),
+        Event::StretchTold(told) => mend::stretch(tx, told),
         Event::MailboxTold(told) => mend::mailbox(tx, told),
         Event::MessagesTold(told) => mend::messages(tx, told, news),
         Event::RollEnded(end) => mend::ended(tx, end, news),
@@ -148,6 +144,13 @@ pub(super) fn alias_added(tx: &mut Tx<'_>, address: &str, targets: &[String]) ->
         count_in_domain(tx, domain_of(address), 1)?;
     }
     tx.put(T::Aliases, address.as_bytes(), value(|to| super::bytes::put_list(to, targets)))
+}
+
+pub(super) fn alias_removed(tx: &mut Tx<'_>, address: &str) -> Result<(), IndexError> {
+    if tx.remove(T::Aliases, address.as_bytes())? {
+        count_in_domain(tx, domain_of(address), -1)?;
+    }
+    Ok(())
 }
 
 /// Gives an account's row its address everywhere; the row itself is the caller's.

@@ -3,7 +3,7 @@
 
 use super::bytes::{Code, Decoder, Encoder, get_list, put_list};
 use super::rows::{Extent, Move};
-use super::told::{MailboxTold, MessagesTold, NamesTold, RollEnd};
+use super::told::{MailboxTold, MessagesTold, NamesTold, RollEnd, StretchTold};
 use super::types::*;
 
 /// The version that new events are written with.
@@ -66,8 +66,10 @@ pub(crate) enum Event {
     Relocated { moves: Vec<Move> },
     /// No body lies in this segment any more, and it is about to be deleted.
     SegmentGone { number: u64 },
-    /// What is there, told again; an index that lacks nothing stays as it is.
+    /// As `StretchTold`, without saying that there are no others; no longer written.
     NamesTold(NamesTold),
+    /// What is there, told again; an index that lacks nothing stays as it is.
+    StretchTold(StretchTold),
     /// The same of a mailbox.
     MailboxTold(MailboxTold),
     /// The same of messages.
@@ -183,6 +185,7 @@ impl Event {
                 to.put(number);
             }
             Self::NamesTold(told) => told.put(&mut to),
+            Self::StretchTold(told) => told.put(&mut to),
             Self::MailboxTold(told) => told.put(&mut to),
             Self::MessagesTold(told) => told.put(&mut to),
             Self::RollEnded(end) => end.put(&mut to),
@@ -223,6 +226,7 @@ impl Event {
             Self::RollEnded(_) => 25,
             Self::Summarized { .. } => 26,
             Self::Marked(_) => 27,
+            Self::StretchTold(_) => 28,
         }
     }
 
@@ -289,6 +293,7 @@ impl Event {
             25 => Self::RollEnded(d.get()?),
             26 => Self::Summarized { summaries: get_list(d)?, next: d.get()? },
             27 => Self::Marked(d.get()?),
+            28 => Self::StretchTold(d.get()?),
             _ => return None,
         };
         from.is_empty().then_some(event)

@@ -3,8 +3,8 @@
 //! a name. Part of [`super::apply`], and as total and deterministic; an index that lacks nothing is left as it is.
 
 use super::apply::{
-    News, account_added, account_removed, alias_added, arrive, count_in_domain, doom, expunged, flags_changed, holders,
-    intern, mailboxes_created, put_address, remove_address, rename,
+    News, account_added, account_removed, alias_added, alias_removed, arrive, count_in_domain, doom, expunged,
+    flags_changed, holders, intern, mailboxes_created, put_address, remove_address, rename,
 };
 use super::event::NewMailbox;
 use super::index::{IndexError, Read, Tx};
@@ -12,8 +12,9 @@ use super::keys::{T, key_name, key_u64};
 use super::query;
 use super::rows::{self, EntryRow, one};
 use super::runs;
-use super::told::{MailboxTold, MessageTold, MessagesTold, NamesTold, RollEnd};
+use super::told::{MailboxTold, MessageTold, MessagesTold, NamesTold, RollEnd, StretchTold};
 use super::types::*;
+use std::collections::BTreeSet;
 
 /// The domain of accounts whose address is not known; nobody else's mail ever goes there (RFC 2606 section 2).
 pub(crate) const DOMAIN: &str = "recovered.invalid";
@@ -104,6 +105,42 @@ fn make_mailbox(tx: &mut Tx<'_>, account: AccountId, id: MailboxId, name: String
     let uid_validity = UidValidity(tx.state()?.uid_validity_next);
     tx.put(T::Subscriptions, &key_name(account.0, &name), Vec::new())?;
     mailboxes_created(tx, account, &[NewMailbox { id, uid_validity, name, special_use: None }])
+}
+
+/// These rows are there, and no others between them. Accounts are told to their end first: see [`ended`].
+pub(super) fn stretch(tx: &mut Tx<'_>, told: &StretchTold) -> Result<(), IndexError> {
+    if !is_patchy(tx)? {
+        return Ok(());
+    }
+    let names = &told.names;
+    let keys: BTreeSet<Vec<u8>> = match T::from_number(told.table) {
+        Some(T::Domains) => names.domains.iter().map(|name| name.clone().into_bytes()).collect(),
+        Some(T::Aliases) => names.aliases.iter().map(|(address, _)| address.clone().into_bytes()).collect(),
+        Some(T::Subscriptions) => names.subscriptions.iter().map(|(of, name)| key_name(of.0, name)).collect(),
+        Some(T::Marks) => told.marks.iter().map(|mark| key_name(mark.account.0, &mark.name)).collect(),
+        _ => return self::names(tx, names),
+    };
+    let table = T::from_number(told.table).unwrap_or(T::Marks);
+    let mut untold = Vec::new();
+    let last = if told.last.is_empty() { &[0xff; 8][..] } else { &told.last };
+    tx.scan(table, &told.after, last, true, &mut |key, _| {
+        if key != told.after && !keys.contains(key) {
+            untold.push(key.to_vec());
+        }
+        Ok(true)
+    })?;
+    for key in untold {
+        match table {
+            T::Aliases => alias_removed(tx, std::str::from_utf8(&key).map_err(|_| IndexError::Damaged(table))?)?,
+            // Somebody is in it who has not been told of yet, or has no address yet.
+            T::Domains if tx.get(T::Domains, &key)?.is_some_and(|count| count != one(&0u64)) => {}
+            _ => drop(tx.remove(table, &key)?),
+        }
+    }
+    for mark in &told.marks {
+        tx.put(T::Marks, &key_name(mark.account.0, &mark.name), mark.value.clone())?;
+    }
+    self::names(tx, names)
 }
 
 /// These names are there.

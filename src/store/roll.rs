@@ -15,7 +15,7 @@ use super::keys::{T, key_uid, uid_of_key};
 use super::query::Fault;
 use super::reclaim::Pace;
 use super::rows::{self, EntryRow};
-use super::told::{MailboxTold, MessageTold, MessagesTold, NamesTold, RollEnd};
+use super::told::{MailboxTold, MessageTold, MessagesTold, RollEnd, StretchTold};
 use super::types::*;
 use super::{Refusal, STEP_MESSAGES_MAX, Shared};
 use std::sync::Arc;
@@ -44,8 +44,8 @@ enum At {
     Done,
 }
 
-/// The tables of names, in the order they are told.
-const TABLES: [T; 5] = [T::Domains, T::Accounts, T::Aliases, T::Subscriptions, T::Marks];
+/// The tables of names, in the order they are told: a domain that is not told is gone when nothing is in it.
+const TABLES: [T; 5] = [T::Accounts, T::Aliases, T::Domains, T::Subscriptions, T::Marks];
 /// Octets of marks that are told as many messages are.
 const MARK_BYTES_STEP: usize = 128;
 
@@ -58,7 +58,7 @@ impl Shared {
 
     /// Tells everything again, unless somebody wants the house meanwhile.
     pub(crate) async fn roll(self: &Arc<Self>) -> Result<(), Refusal> {
-        let mut teller = Teller { at: At::Names(T::Domains, Vec::new()), end: RollEnd::default() };
+        let mut teller = Teller { at: At::Names(T::Accounts, Vec::new()), end: RollEnd::default() };
         let mut pace = Pace::new(self);
         while teller.at != At::Done {
             if self.is_house_wanted() {
@@ -110,28 +110,23 @@ impl Teller {
 
     /// Tells the next names of a table, at most `max`; says what comes next and how many were told.
     fn names(&mut self, step: &mut Step<'_, '_>, (table, after): (T, &[u8]), max: usize) -> Result<(At, usize), Fault> {
-        let (mut told, mut marks) = (NamesTold::default(), Vec::new());
+        let mut told = StretchTold { table: table as u8, after: after.to_vec(), ..StretchTold::default() };
         let (mut last, mut found) = (after.to_vec(), 0);
         step.tx.scan(table, after, &[0xff; 8], true, &mut |key, row| {
             if key == after {
                 return Ok(true);
             }
-            let name = if table == T::Marks {
-                found += row.len() / MARK_BYTES_STEP;
-                mark(key, row).map(|mark| marks.push(mark))
-            } else {
-                self.name(&mut told, table, (key, row))
-            };
-            name.ok_or(IndexError::Damaged(table))?;
+            self.name(&mut told, table, (key, row)).ok_or(IndexError::Damaged(table))?;
             last = key.to_vec();
-            found += 1;
+            found += if table == T::Marks { 1 + row.len() / MARK_BYTES_STEP } else { 1 };
             Ok(found < max)
         })?;
-        if told != NamesTold::default() {
-            step.happen(&Event::NamesTold(told))?;
+        let is_end = found < max;
+        if !is_end {
+            told.last.clone_from(&last);
         }
-        marks.into_iter().try_for_each(|mark| step.happen(&Event::Marked(mark)))?;
-        if found >= max {
+        step.happen(&Event::StretchTold(told))?;
+        if !is_end {
             return Ok((At::Names(table, last), found));
         }
         let next = TABLES.iter().skip_while(|known| **known != table).nth(1);
@@ -140,20 +135,25 @@ impl Teller {
     }
 
     /// Adds a row of a table of names to what is told.
-    fn name(&mut self, told: &mut NamesTold, table: T, (key, row): (&[u8], &[u8])) -> Option<()> {
+    fn name(&mut self, told: &mut StretchTold, table: T, (key, row): (&[u8], &[u8])) -> Option<()> {
+        let (names, marks) = (&mut told.names, &mut told.marks);
         let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
         let mut from = Decoder(row);
         match table {
-            T::Domains => told.domains.push(text(key)?),
-            T::Aliases => told.aliases.push((text(key)?, get_list(&mut from)?)),
+            T::Domains => names.domains.push(text(key)?),
+            T::Aliases => names.aliases.push((text(key)?, get_list(&mut from)?)),
             T::Accounts => {
                 let id = AccountId(u32::from_be_bytes(*key.first_chunk()?));
                 self.end.accounts.insert(Uid(id.0));
-                told.accounts.push(Account { id, address: from.get()?, secrets: from.get()? });
+                names.accounts.push(Account { id, address: from.get()?, secrets: from.get()? });
             }
             _ => {
                 let (account, name) = key.split_first_chunk()?;
-                told.subscriptions.push((AccountId(u32::from_be_bytes(*account)), text(name)?));
+                let (account, name) = (AccountId(u32::from_be_bytes(*account)), text(name)?);
+                match table {
+                    T::Marks => marks.push(Mark { account, name, value: row.to_vec() }),
+                    _ => names.subscriptions.push((account, name)),
+                }
             }
         }
         Some(())
@@ -193,12 +193,6 @@ impl Teller {
         }
         Ok((At::End, told))
     }
-}
-
-fn mark(key: &[u8], row: &[u8]) -> Option<Mark> {
-    let (account, name) = key.split_first_chunk()?;
-    let name = std::str::from_utf8(name).ok()?.to_owned();
-    Some(Mark { account: AccountId(u32::from_be_bytes(*account)), name, value: row.to_vec() })
 }
 
 fn told_of(row: &Mailbox) -> MailboxTold {

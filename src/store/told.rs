@@ -16,6 +16,18 @@ pub(crate) struct NamesTold {
     pub(crate) subscriptions: Vec<(AccountId, String)>,
 }
 
+/// The rows of a table of names whose keys lie above `after` and not above `last`: these and no others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StretchTold {
+    /// The table's number.
+    pub(crate) table: u8,
+    pub(crate) after: Vec<u8>,
+    /// Empty for the end of the table.
+    pub(crate) last: Vec<u8>,
+    pub(crate) names: NamesTold,
+    pub(crate) marks: Vec<Mark>,
+}
+
 /// A mailbox there is; of its row what does not follow from its messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MailboxTold {
@@ -80,6 +92,22 @@ impl Code for NamesTold {
             accounts: get_list(from)?,
             aliases: get_list(from)?,
             subscriptions: get_list(from)?,
+        })
+    }
+}
+
+impl Code for StretchTold {
+    fn put(&self, to: &mut Encoder) {
+        to.put(&self.table).put(&self.after).put(&self.last).put(&self.names);
+        put_list(to, &self.marks);
+    }
+    fn get(from: &mut Decoder<'_>) -> Option<Self> {
+        Some(Self {
+            table: from.get()?,
+            after: from.get()?,
+            last: from.get()?,
+            names: from.get()?,
+            marks: get_list(from)?,
         })
     }
 }
@@ -283,7 +311,7 @@ mod tests {
         #[test]
         fn garbage_is_none_and_never_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
             drop(Decoder(&bytes).get::<MessagesTold>());
-            drop(Decoder(&bytes).get::<NamesTold>());
+            drop(Decoder(&bytes).get::<StretchTold>());
             drop(Decoder(&bytes).get::<RollEnd>());
         }
     }

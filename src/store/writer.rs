@@ -366,8 +366,8 @@ impl Writer {
                 Ok(false)
             })?;
             match doomed {
-                Some(mailbox) => step.happen(&Event::Purged { mailbox }),
-                None => Ok(()),
+                Some(mailbox) => step.happen(&Event::Purged { mailbox }).map(|()| true),
+                None => Ok(false),
             }
         };
         for _ in 0..2 {
@@ -375,7 +375,7 @@ impl Writer {
             let (request, answered) = super::decide::request(0, false, purge);
             self.batch(Batch { requests: vec![request], waited_in_vain: false });
             self.unpurged = 0;
-            if matches!(answered.try_recv(), Ok(Ok(()))) {
+            if matches!(answered.try_recv(), Ok(Ok(true))) {
                 return;
             }
             // What is purged makes room, so it is tried with what was kept for that.
@@ -383,7 +383,7 @@ impl Writer {
                 break;
             }
         }
-        // The next change tries again, or whoever keeps the house.
+        // Nothing was there, or it failed: then the next change tries again, or whoever keeps the house.
         self.shared.doomed.store(false, Ordering::Release);
     }
 

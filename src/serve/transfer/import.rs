@@ -216,7 +216,7 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// The message is whole: it waits for its commit, unless it is refused or there already.
+    /// The message is whole: it waits for its commit, unless it is refused.
     async fn end(&mut self, arrived: Arrived) -> Result<(), End> {
         let number = self.count;
         self.count = self.count.saturating_add(1);

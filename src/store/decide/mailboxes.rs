@@ -14,7 +14,7 @@ const MAILBOXES_MAX: usize = 10_000;
 const SUBSCRIPTIONS_MAX: usize = 10_000;
 /// Marks of one account, and octets of one and of its name.
 const MARKS_MAX: usize = 1_000;
-const MARK_BYTES_MAX: usize = 32 * 1024;
+const MARK_BYTES_MAX: usize = 64 * 1024;
 /// A mailbox's name: what clients can send and address (IMAP's grammar has the same bounds).
 const NAME_BYTES_MAX: usize = 1_000;
 const NAME_LEVELS_MAX: usize = 32;
