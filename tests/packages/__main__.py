@@ -13,10 +13,10 @@ from harness.server import ROOT, binary
 from packages import booted, installed
 from packages.root import make_base
 
-TARGETS = {  # Debian's name, Rust's, the machine's number in an ELF head
-    "x86-64": ("amd64", "x86_64-unknown-linux-musl", 62),
-    "aarch64": ("arm64", "aarch64-unknown-linux-musl", 183),
-    "armv7": ("armhf", "armv7-unknown-linux-musleabihf", 40),
+TARGETS = {  # Debian's name, Rust's, the machine's number in an ELF head, what runs a program of the oldest one here
+    "x86-64": ("amd64", "x86_64-unknown-linux-musl", 62, ["env"]),
+    "aarch64": ("arm64", "aarch64-unknown-linux-musl", 183, ["qemu-aarch64-static", "-cpu", "cortex-a53"]),
+    "armv6": ("armhf", "arm-unknown-linux-musleabihf", 40, ["qemu-arm-static", "-cpu", "arm1176"]),  # for a Pi Zero, too
 }
 OUT = ROOT / "target" / "tests" / "deb"
 
@@ -33,7 +33,7 @@ def build(target, *words):
 def packages(report, targets):
     """A package for each target: what is in it, and that it is the same twice."""
     for target in targets:
-        architecture, triple, machine = TARGETS[target]
+        architecture, triple, machine, runner = TARGETS[target]
         label = f"package {architecture}"
         file = ROOT / "target" / triple / "release" / "pigeon"
         if not file.exists() and target == "x86-64":
@@ -57,8 +57,14 @@ def packages(report, targets):
         folder = OUT / architecture
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run(["dpkg-deb", "-x", package, folder], check=True)
-        head = (folder / "usr/bin/pigeon").read_bytes()[:20]
+        program = folder / "usr/bin/pigeon"
+        head = program.read_bytes()[:20]
         report.check(label, "the binary is for it", int.from_bytes(head[18:20], "little") == machine)
+        if shutil.which(runner[0]) is None:
+            report.leave_out(f"{label}: its program run", f"{runner[0]} is not installed")
+        else:
+            done = subprocess.run([*runner, program, "--version"], capture_output=True, text=True, timeout=60, check=False)
+            report.check(label, "and runs on the oldest", done.stdout.startswith("pigeon "), f"{done.returncode} {done.stderr}")
         print(f"   {package.name}: {package.stat().st_size / 1048576:.2f} MiB", flush=True)
 
 
