@@ -53,6 +53,8 @@ def updated(report, world):
         cut_until = os.path.getsize(log)
         place, at, _ = machine.wait(r"pigeon: Pigeon 0\.2\.0, slot b", world.patience, place)
         machine.wait(r"memory: ", world.patience, place)
+        _, _, match = machine.wait(r"backed up to the stick in (\d+) s|the backup to the stick failed.*", world.patience, place)
+        report.check(label, "a start with the stick plugged backs up", match[1] is not None, match[0])
         deadline = time.monotonic() + world.patience
         while card.slots().get("good") != "b" and time.monotonic() < deadline:
             time.sleep(1)
