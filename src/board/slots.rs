@@ -125,10 +125,14 @@ impl State {
 }
 
 /// Makes the running slot the good one. Answers a sentence when an update had fallen back; that is put into the report too.
+/// An update that has been written since the start keeps its tries.
 pub fn healthy(boot: &Path, running: Slot) -> io::Result<Option<&'static str>> {
     let card = Folder(boot.to_owned());
-    let fell_back =
-        State::read(&card)?.is_some_and(|state| state.on_trial == Some(running.other()) && state.tries == 0);
+    let state = State::read(&card)?;
+    if state == Some(State::trial(running)) {
+        return Ok(None);
+    }
+    let fell_back = state.is_some_and(|state| state.on_trial == Some(running.other()) && state.tries == 0);
     if fell_back {
         let before = read(&card, report::FILE, report::FILE_BYTES_MAX)?.unwrap_or_default();
         write_report(&card, &report::with_line(&String::from_utf8_lossy(&before), FELL_BACK))?;
@@ -174,5 +178,13 @@ mod tests {
         assert_eq!(now(), State::good(Slot::A));
         assert!(std::fs::read_to_string(folder.path().join(report::FILE)).unwrap().contains(FELL_BACK));
         assert_eq!(healthy(folder.path(), Slot::A).unwrap(), None);
+    }
+
+    #[test]
+    fn an_update_that_waits_for_its_first_start_is_not_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(STATE), State::trial(Slot::A).print()).unwrap();
+        assert_eq!(healthy(folder.path(), Slot::A).unwrap(), None);
+        assert_eq!(State::read(&Folder(folder.path().to_owned())).unwrap(), Some(State::trial(Slot::A)));
     }
 }
