@@ -68,13 +68,7 @@ pub(crate) fn apply(tx: &mut Tx<'_>, event: &Event, place: Place, news: &mut New
         Event::Subscribed { account, name, subscribed: false } => {
             tx.remove(T::Subscriptions, &key_name(account.0, name)).map(drop)
         }
-        Event::Marked(mark) => {
-            let key = key_name(mark.account.0, &mark.name);
-            if mark.value.is_empty() {
-                return tx.remove(T::Marks, &key).map(drop);
-            }
-            tx.put(T::Marks, &key, mark.value.clone())
-        }
+        Event::Marked(mark) => marked(tx, mark),
         Event::RecentShown { mailbox, uid } => {
             if let Some(mut row) = rows::mailbox(tx, *mailbox)?
                 && row.recent_from < *uid
@@ -144,6 +138,11 @@ pub(super) fn alias_added(tx: &mut Tx<'_>, address: &str, targets: &[String]) ->
         count_in_domain(tx, domain_of(address), 1)?;
     }
     tx.put(T::Aliases, address.as_bytes(), value(|to| super::bytes::put_list(to, targets)))
+}
+
+pub(super) fn marked(tx: &mut Tx<'_>, mark: &Mark) -> Result<(), IndexError> {
+    let key = key_name(mark.account.0, &mark.name);
+    if mark.value.is_empty() { tx.remove(T::Marks, &key).map(drop) } else { tx.put(T::Marks, &key, mark.value.clone()) }
 }
 
 pub(super) fn alias_removed(tx: &mut Tx<'_>, address: &str) -> Result<(), IndexError> {

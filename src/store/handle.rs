@@ -21,11 +21,6 @@ pub(crate) const RANGES_STEP: usize = 1_000;
 /// Accounts looked at in one step.
 const ACCOUNTS_STEP: usize = 100;
 
-/// Each of these messages for one mailbox.
-fn into(mailbox: MailboxId, messages: Vec<(NewMessage, FlagNames)>) -> Vec<(NewMessage, Vec<Target>)> {
-    messages.into_iter().map(|(message, flags)| (message, vec![Target { mailbox, flags }])).collect()
-}
-
 impl Shared {
     /// Has something decided that weighs so much in its batch; answers when it is durable.
     pub(crate) async fn decide<O: Send + 'static>(
@@ -281,12 +276,7 @@ impl Store {
     ) -> Result<Vec<Stored>, Refusal> {
         let bytes = messages.iter().map(|(message, _)| message.body.batch_bytes() + message.summary.len()).sum();
         let on_the_way: Vec<_> = messages.iter_mut().map(|(message, _)| message.body.in_flight.take()).collect();
-        let (request, answered) = request(bytes, true, move |step| {
-            mark.as_ref().map_or(Ok(()), |mark| mailboxes::may_mark(step, mark))?;
-            let stored = messages::store(step, messages)?;
-            mark.map_or(Ok(()), |mark| mailboxes::mark(step, mark))?;
-            Ok(stored)
-        });
+        let (request, answered) = request(bytes, true, move |step| messages::store(step, messages, mark));
         self.shared.queue.push(request).await.map_err(|_| Refusal::Unavailable)?;
         drop(on_the_way);
         answered.recv().await.unwrap_or(Err(Refusal::Unavailable))
@@ -306,10 +296,7 @@ impl Store {
         mailbox: MailboxId,
         messages: Vec<(NewMessage, FlagNames)>,
     ) -> Result<Vec<Stored>, Refusal> {
-        if messages.len() as u64 > COPY_MESSAGES_MAX {
-            return Err(Refusal::Limit);
-        }
-        self.store(into(mailbox, messages), None).await
+        self.store_into(mailbox, messages, None).await
     }
 
     /// As [`Store::append`], and sets the mark: both or neither.
@@ -319,10 +306,20 @@ impl Store {
         messages: Vec<(NewMessage, FlagNames)>,
         mark: Mark,
     ) -> Result<Vec<Stored>, Refusal> {
+        self.store_into(mailbox, messages, Some(mark)).await
+    }
+
+    async fn store_into(
+        &self,
+        mailbox: MailboxId,
+        messages: Vec<(NewMessage, FlagNames)>,
+        mark: Option<Mark>,
+    ) -> Result<Vec<Stored>, Refusal> {
         if messages.len() as u64 > COPY_MESSAGES_MAX {
             return Err(Refusal::Limit);
         }
-        self.store(into(mailbox, messages), Some(mark)).await
+        let messages = messages.into_iter().map(|(message, flags)| (message, vec![Target { mailbox, flags }]));
+        self.store(messages.collect(), mark).await
     }
 
     /// The value of an account's mark; empty when there is none.

@@ -34,14 +34,20 @@ const WAY_PAUSE: Duration = Duration::from_millis(20);
 /// The thread's stack, as the writer's.
 const STACK_BYTES: usize = 512 * 1024;
 
-/// Logs why no snapshot could be written, and makes a refusal of it.
-fn told(error: &SnapshotError) -> Refusal {
-    log::error!("writing a snapshot: {error}");
-    match error {
-        SnapshotError::Disk(error) => refusal_of(error),
-        SnapshotError::Index(error) => query::refusal_of_index(error),
-        SnapshotError::Damaged(_) => Refusal::Damaged,
-    }
+/// Does a part of writing a snapshot on `thread`; logs why it could not be done, and makes a refusal of that.
+async fn part<O: Send + 'static>(
+    thread: &Workers,
+    work: impl FnOnce() -> Result<O, SnapshotError> + Send + 'static,
+) -> Result<O, Refusal> {
+    let done = thread.run(work).await.unwrap_or_else(|| Err(io::Error::other("the thread panicked").into()));
+    done.map_err(|error| {
+        log::error!("writing a snapshot: {error}");
+        match error {
+            SnapshotError::Disk(error) => refusal_of(&error),
+            SnapshotError::Index(error) => query::refusal_of_index(&error),
+            SnapshotError::Damaged(_) => Refusal::Damaged,
+        }
+    })
 }
 
 /// What a call of [`Store::keep_house`] did.
@@ -154,14 +160,12 @@ impl Shared {
         mut pause: impl FnMut() + Send + 'static,
     ) -> Result<Snapshot, Refusal> {
         let of = self.clone();
-        let drafted = thread.run(move || snapshot::draft(&*of.disk, &of.index, &mut pause)).await;
-        let drafted =
-            drafted.unwrap_or_else(|| Err(io::Error::other("panicked").into())).map_err(|error| told(&error))?;
+        let drafted = part(thread, move || snapshot::draft(&*of.disk, &of.index, &mut pause)).await?;
         // The index is durable before anybody finds the snapshot: else the next start might write the last batch that it holds
         // again, elsewhere in the log, and its place would be a place no more.
         let settled = self.queue.checkpoint().recv().await;
         let of = self.clone();
-        let done = thread.run(move || {
+        part(thread, move || {
             if !matches!(settled, Ok(Ok(()))) {
                 snapshot::discard(&*of.disk, drafted.number);
                 return Err(io::Error::other("the index cannot be made durable").into());
@@ -169,8 +173,8 @@ impl Shared {
             snapshot::publish(&*of.disk, drafted.number)?;
             of.forget_old_snapshots(drafted);
             Ok(drafted)
-        });
-        done.await.unwrap_or_else(|| Err(io::Error::other("panicked").into())).map_err(|error| told(&error))
+        })
+        .await
     }
 
     /// Keeps this snapshot and the one before; removes older ones, which no replay begins at any more. Blocks.
@@ -191,17 +195,21 @@ impl Shared {
         }
     }
 
+    /// Whether everything has its turn and nothing its time, as a test wants it: there are no threads but the writer's.
+    pub(crate) fn goes_in_step(&self) -> bool {
+        !self.workers.are_some()
+    }
+
     /// Lets others to the disk for a moment. Blocks.
     fn pause(&self) {
-        if self.is_busy() && self.workers.are_some() {
+        if self.is_busy() && !self.goes_in_step() {
             std::thread::sleep(BLOCK_PAUSE);
         }
     }
 
     /// The thread for housework.
     pub(crate) fn keeper(&self) -> Result<Workers, Refusal> {
-        if !self.workers.are_some() {
-            // A test's: everything has its turn.
+        if self.goes_in_step() {
             return Ok(self.workers.clone());
         }
         let mut thread = self.keeper.thread.lock().unwrap_or_else(PoisonError::into_inner);

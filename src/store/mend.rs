@@ -4,7 +4,7 @@
 
 use super::apply::{
     News, account_added, account_removed, alias_added, alias_removed, arrive, count_in_domain, doom, expunged,
-    flags_changed, holders, intern, mailboxes_created, put_address, remove_address, rename,
+    flags_changed, holders, intern, mailboxes_created, marked, put_address, remove_address, rename,
 };
 use super::event::NewMailbox;
 use super::index::{IndexError, Read, Tx};
@@ -107,20 +107,21 @@ fn make_mailbox(tx: &mut Tx<'_>, account: AccountId, id: MailboxId, name: String
     mailboxes_created(tx, account, &[NewMailbox { id, uid_validity, name, special_use: None }])
 }
 
-/// These rows are there, and no others between them. Accounts are told to their end first: see [`ended`].
+/// These rows are there, and no others between them.
 pub(super) fn stretch(tx: &mut Tx<'_>, told: &StretchTold) -> Result<(), IndexError> {
     if !is_patchy(tx)? {
         return Ok(());
     }
     let names = &told.names;
-    let keys: BTreeSet<Vec<u8>> = match T::from_number(told.table) {
-        Some(T::Domains) => names.domains.iter().map(|name| name.clone().into_bytes()).collect(),
-        Some(T::Aliases) => names.aliases.iter().map(|(address, _)| address.clone().into_bytes()).collect(),
-        Some(T::Subscriptions) => names.subscriptions.iter().map(|(of, name)| key_name(of.0, name)).collect(),
-        Some(T::Marks) => told.marks.iter().map(|mark| key_name(mark.account.0, &mark.name)).collect(),
+    let table = T::from_number(told.table).ok_or(IndexError::Damaged(T::State))?;
+    let keys: BTreeSet<Vec<u8>> = match table {
+        T::Domains => names.domains.iter().map(|name| name.clone().into_bytes()).collect(),
+        T::Aliases => names.aliases.iter().map(|(address, _)| address.clone().into_bytes()).collect(),
+        T::Subscriptions => names.subscriptions.iter().map(|(of, name)| key_name(of.0, name)).collect(),
+        T::Marks => told.marks.iter().map(|mark| key_name(mark.account.0, &mark.name)).collect(),
+        // Which accounts are gone is told at the end.
         _ => return self::names(tx, names),
     };
-    let table = T::from_number(told.table).unwrap_or(T::Marks);
     let mut untold = Vec::new();
     let last = if told.last.is_empty() { &[0xff; 8][..] } else { &told.last };
     tx.scan(table, &told.after, last, true, &mut |key, _| {
@@ -137,9 +138,7 @@ pub(super) fn stretch(tx: &mut Tx<'_>, told: &StretchTold) -> Result<(), IndexEr
             _ => drop(tx.remove(table, &key)?),
         }
     }
-    for mark in &told.marks {
-        tx.put(T::Marks, &key_name(mark.account.0, &mark.name), mark.value.clone())?;
-    }
+    told.marks.iter().try_for_each(|mark| marked(tx, mark))?;
     self::names(tx, names)
 }
 

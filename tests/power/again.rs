@@ -14,14 +14,6 @@ use std::sync::{Arc, Mutex};
 /// Moments of one restore that are cut.
 const RESTORE_CUTS: u64 = 8;
 
-/// What a moment leaves.
-fn after(moment: &Moment, end: End) -> SimDisk {
-    match end {
-        End::Cut(cut) => moment.disk.reboot(cut),
-        End::KillThenCut => moment.disk.revive(),
-    }
-}
-
 impl Runner {
     fn open_salvaging(&self, disk: &SimDisk) -> Result<Store, Wrong> {
         let options = Options { salvage: true, ..self.manner.options.clone() };
@@ -51,7 +43,7 @@ impl Runner {
         for moment in take(&moments) {
             let (end, salvages) = (End::of(&mut self.dice), self.dice.once_in(2));
             let what = |wrong: Wrong| format!("salvage, {}, {end:?}, then salvaged: {salvages}: {wrong}", moment.step);
-            let disk = after(&moment, end);
+            let disk = end.leaves(&moment.disk);
             let seen = self.shown(&disk, salvages).map_err(what)?;
             let shown = match raised.check(&seen) {
                 // Cut before anything came of it.
@@ -86,7 +78,7 @@ impl Runner {
             let Some(moment) = self.dice.pick(&moments).cloned() else { break };
             let end = End::of(&mut self.dice);
             let what = |wrong: Wrong| format!("{}, {end:?}, then restored again: {wrong}", moment.step);
-            let disk = after(&moment, end);
+            let disk = end.leaves(&moment.disk);
             remove_all(&disk).map_err(|error| what(error.to_string()))?;
             self.restore_onto(&disk, &phase, (stick, manifest), known, newer).map_err(what)?;
             self.done.table.count(&moment.step);

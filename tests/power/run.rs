@@ -35,6 +35,14 @@ impl End {
             _ => Self::KillThenCut,
         }
     }
+
+    /// The disk as whoever starts next finds it.
+    pub(super) fn leaves(self, disk: &SimDisk) -> SimDisk {
+        match self {
+            Self::Cut(cut) => disk.reboot(cut),
+            Self::KillThenCut => disk.revive(),
+        }
+    }
 }
 
 /// What is found wrong.
@@ -149,10 +157,7 @@ impl Runner {
     }
 
     fn pulled(&mut self, moment: &Moment, end: End, before: Option<Backup>, newer: &Facts) -> Result<(), Wrong> {
-        let disk = match end {
-            End::Cut(cut) => moment.disk.reboot(cut),
-            End::KillThenCut => moment.disk.revive(),
-        };
+        let disk = end.leaves(&moment.disk);
         let manifest = match (backup::newest(&disk), before.as_ref()) {
             (Ok(manifest), _) => manifest,
             (Err(_), None) => return Ok(()),

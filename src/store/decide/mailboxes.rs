@@ -157,8 +157,8 @@ pub(crate) fn mark(step: &mut Step<'_, '_>, mark: Mark) -> Result<(), Fault> {
     step.happen(&Event::Marked(mark))
 }
 
-/// Whether a mark can be set, for who does so after something else that would have happened then.
-pub(crate) fn may_mark(step: &mut Step<'_, '_>, mark: &Mark) -> Result<(), Fault> {
+/// Whether a mark can be set. Nothing may have happened yet when it cannot.
+pub(super) fn may_mark(step: &mut Step<'_, '_>, mark: &Mark) -> Result<(), Fault> {
     must_be_an_account(step, mark.account)?;
     let is_there = step.tx.has(T::Marks, &key_name(mark.account.0, &mark.name))?;
     if mark.name.len() > NAME_BYTES_MAX || mark.value.len() > MARK_BYTES_MAX {

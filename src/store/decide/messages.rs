@@ -1,6 +1,7 @@
 //! Decisions about messages. What touches many goes in steps, so that others are served in between.
 
 use super::Step;
+use super::mailboxes::may_mark;
 use crate::store::apply::{changed, intern, names_of};
 use crate::store::body::Content;
 use crate::store::event::{Event, StoredMessage, StoredPlace};
@@ -49,9 +50,14 @@ fn next_modseq(mailbox: &mut Mailbox, count: u64) -> Result<ModSeq, Fault> {
 }
 
 /// Stores messages, each into its targets: one event. A target that has gone meanwhile is passed over, so that the others
-/// get their mail; a message of which all have gone is refused, and everything with it.
-pub(crate) fn store(step: &mut Step<'_, '_>, messages: Vec<(NewMessage, Vec<Target>)>) -> Result<Vec<Stored>, Fault> {
+/// get their mail; a message of which all have gone is refused, and everything with it. With them a mark is set.
+pub(crate) fn store(
+    step: &mut Step<'_, '_>,
+    messages: Vec<(NewMessage, Vec<Target>)>,
+    mark: Option<Mark>,
+) -> Result<Vec<Stored>, Fault> {
     step.needs_room()?;
+    mark.iter().try_for_each(|mark| may_mark(step, mark))?;
     let state = step.tx.state()?;
     let (mut id, mut blob) = (state.message_next, state.blob_next);
     let mut next = Next::default();
@@ -95,6 +101,7 @@ pub(crate) fn store(step: &mut Step<'_, '_>, messages: Vec<(NewMessage, Vec<Targ
         blob += 1;
     }
     step.happen(&Event::Stored { messages: new, saved_unix_s: step.now_unix_s })?;
+    mark.into_iter().try_for_each(|mark| step.happen(&Event::Marked(mark)))?;
     Ok(answer)
 }
 
