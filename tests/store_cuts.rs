@@ -240,6 +240,30 @@ fn a_disk_that_fails_while_the_index_is_opened_again_hides_nothing_later() {
     });
 }
 
+/// Whoever was refused sends again: what then came back would be there twice.
+#[test]
+fn what_was_refused_is_not_there_after_a_power_cut() {
+    let workers = workers();
+    smol::block_on(async {
+        let (pictures, operations) = pictures(&workers).await;
+        let operation = |at| Fault::Operation(at, std::io::ErrorKind::StorageFull);
+        let faults =
+            (0..operations).map(operation).chain((0..40).flat_map(|at| [Fault::Sync(at), Fault::SyncKept(at)]));
+        for (number, fault) in faults.enumerate().step_by(every()) {
+            let disk = SimDisk::new();
+            let store = open(&disk, &workers).unwrap();
+            disk.fail(fault);
+            let done = run(&store).await;
+            for seed in 0..4 {
+                let tear = [Tear::Byte, Tear::Sector, Tear::Page][number % 3];
+                let cut = disk.reboot(Cut::Some(tear, seed));
+                let seen = picture(&open(&cut, &workers).unwrap()).await.unwrap();
+                assert_eq!(seen, pictures[done], "after {done} steps, {fault:?}, cut with seed {seed}");
+            }
+        }
+    });
+}
+
 #[test]
 fn what_was_refused_is_not_there_after_a_restart() {
     let workers = workers();

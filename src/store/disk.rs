@@ -64,13 +64,17 @@ pub(crate) fn is_unreadable(error: &io::Error) -> bool {
 pub struct Lock(pub Box<dyn Debug + Send + Sync>);
 
 /// Makes a file with this content, whole or not at all. A cut leaves at most `NAME.tmp`, which the next start removes; after
-/// a failure neither name stays, so that a full disk gets no fuller and a refused batch is not found by the next start.
+/// a failure neither name stays, so that a full disk gets no fuller and a refused batch is not found by the next start, not
+/// even after a power cut.
 pub(crate) fn create_whole(disk: &dyn Disk, name: &str, parts: &[(u64, &[u8])]) -> io::Result<Arc<dyn DiskFile>> {
     let temporary = format!("{name}.tmp");
     let made = make_whole(disk, name, &temporary, parts);
     if made.is_err() {
         // Either may not be there.
         drop((disk.remove(&temporary), disk.remove(name)));
+        if let Err(error) = disk.sync_folder(folder_of(name)) {
+            log::warn!("taking {name} back: {error}");
+        }
     }
     made
 }

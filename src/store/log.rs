@@ -119,10 +119,19 @@ impl Log {
                 Ok(())
             }
             Err(error) => {
-                // What was refused goes, so that a start before the next batch does not find it.
-                self.leave();
+                self.take_back();
                 Err(error)
             }
+        }
+    }
+
+    /// What was refused goes for good, so that no start before the next batch finds it, not even after a power cut. Where
+    /// the disk fails at that, too, nobody can know.
+    pub(crate) fn take_back(&mut self) {
+        let file = self.current.as_ref().map(|current| current.file.clone());
+        self.leave();
+        if let Some(Err(error)) = file.map(|file| file.sync()) {
+            log::warn!("taking a refused batch back: {error}");
         }
     }
 

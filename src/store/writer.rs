@@ -167,9 +167,8 @@ impl Writer {
         let commit = || self.commit(batch.requests, &riders, &mut decided, &mut written);
         let done = catch_unwind(AssertUnwindSafe(commit)).unwrap_or_else(|_| {
             log::error!("the store's writer panicked");
-            // What was refused goes, so that a start before the next batch does not find it.
             if written.is_none() {
-                self.log.leave();
+                self.log.take_back();
             }
             Err(panicked())
         });
