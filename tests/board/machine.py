@@ -18,6 +18,13 @@ PORTS = {"smtp": 25, "submission": 587, "submissions": 465, "imap": 143, "imaps"
 UBOOT = Path("/usr/lib/u-boot/qemu_arm64/u-boot.bin")
 
 
+def _kernel_words():
+    """What boot.cmd gives the kernel on every board, for a start without U-Boot."""
+    script = (Path(__file__).resolve().parent.parent.parent / "board" / "boot.cmd").read_text()
+    frugal = re.search(r"^setenv frugal (.*)$", script, re.MULTILINE)[1]
+    return re.search(r"\$\{console\} (.* \$\{frugal\})", script)[1].replace("${frugal}", frugal)
+
+
 class Ended(Exception):
     """What was waited for did not come; the text has the end of the console."""
 
@@ -67,7 +74,7 @@ class Machine:
             words += ["-bios", str(UBOOT)]
         else:
             words += ["-kernel", str(start[1]), "-initrd", str(start[2])]
-            words += ["-append", f"{console} panic=10 loglevel=5 {options}".strip()]
+            words += ["-append", f"{console} {_kernel_words()} {options}".strip()]
         return words + extra
 
     def _read(self):

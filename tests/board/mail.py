@@ -46,6 +46,15 @@ def delivered_and_read(report, label, machine, recipient, folder, patience):
     report.messages(label, 1)
 
 
+def memory(report, machine, board, megabytes, patience):
+    """What the machine says of its memory, beside the demands."""
+    _, _, match = machine.wait(r"memory: (\d+) KiB of (\d+) in use, the server resident (\d+) KiB, anonymous (\d+)", patience)
+    used, total, resident, anonymous = map(int, match.groups())
+    report.figure(f"board: RAM in use, whole system, {board} (kernel's own {megabytes - total / 1024:.0f} MiB not counted)", used / 1024, SYSTEM_KIB / 1024, "MiB", used <= SYSTEM_KIB)
+    report.figure(f"board: the server resident, {board}", resident / 1024, RESIDENT_KIB / 1024, "MiB", resident <= RESIDENT_KIB)
+    report.figure(f"board: its anonymous part, {board}", anonymous / 1024, ANONYMOUS_KIB / 1024, "MiB", anonymous <= ANONYMOUS_KIB)
+
+
 def first_mail(report, world):
     """A flashed card with a prepared file, to a mail read; then the power button."""
     label = "first boot, -M virt"
@@ -56,11 +65,7 @@ def first_mail(report, world):
         print(f"  {label}: qemu used {machine.processor_s():.1f} s of processor time until the greeting; {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}")
         report.figure("board: power-on to greeting, -M virt", greeting, GREETING_S, "s", greeting <= GREETING_S * SLOWER)
         delivered_and_read(report, label, machine, world.recipient, folder, world.patience)
-        _, _, match = machine.wait(r"memory: (\d+) KiB of (\d+) in use, the server resident (\d+) KiB, anonymous (\d+)", world.patience)
-        used, total, resident, anonymous = map(int, match.groups())
-        report.figure(f"board: RAM in use, whole system (kernel's own {512 - total / 1024:.0f} MiB not counted)", used / 1024, SYSTEM_KIB / 1024, "MiB", used <= SYSTEM_KIB)
-        report.figure("board: the server resident", resident / 1024, RESIDENT_KIB / 1024, "MiB", resident <= RESIDENT_KIB)
-        report.figure("board: its anonymous part", anonymous / 1024, ANONYMOUS_KIB / 1024, "MiB", anonymous <= ANONYMOUS_KIB)
+        memory(report, machine, "-M virt", 512, world.patience)
         report.check(label, "the hardware watchdog is fed", machine.said("watchdog is fed"))
         took = machine.power_button(world.patience)
         report.check(label, "the power button ends it cleanly", machine.said("pigeon: stopped"), machine.tail())
@@ -90,8 +95,9 @@ def raspi(report, world):
     dtb.write_bytes(card.read("bcm2837-rpi-3-b.dtb"))
     with Machine(card, folder, start=world.direct, kind="raspi3b", options="initcall_blacklist=bcm2835_wdt_driver_init", extra=["-dtb", str(dtb)], passwords={world.recipient: world.password}) as machine:
         greeting = machine.greeting(world.patience * 2)
-        print(f"  {label}: greeting after {greeting:.1f} s")
+        print(f"  {label}: greeting after {greeting:.1f} s, {machine.processor_s():.1f} s of processor time; {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}")
         delivered_and_read(report, label, machine, world.recipient, folder, world.patience)
+        memory(report, machine, "-M raspi3b", 1024 - 64, world.patience)  # 64 MiB of its 1 GiB are the graphics processor's
     report.check(label, "the password is nowhere on the card", not card.holds(world.password.encode()))
 
 
