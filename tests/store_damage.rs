@@ -12,7 +12,7 @@
 mod store_support;
 
 use pigeon::base::Workers;
-use pigeon::store::sim::{Cut, Kind, Operation, SimDisk, Tear};
+use pigeon::store::sim::{Cut, Dice, Kind, Operation, SimDisk, Tear};
 use pigeon::store::*;
 use std::sync::{Arc, Mutex};
 use store_support::*;
@@ -637,11 +637,8 @@ fn ten_thousand_messages_with_random_damage_are_salvaged_but_for_what_was_hit() 
         drop(store);
         for seed in 0..3u64 {
             let disk = disk.revive();
-            let mut state = seed;
-            let mut roll = |sides: usize| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                (state >> 33) as usize % sides
-            };
+            let mut dice = Dice(seed);
+            let mut roll = |sides: usize| dice.roll(sides as u64) as usize;
             // A bit here and there in the log, the newest snapshot hit as well, and the index gone.
             let log = names(&disk, "log");
             for _ in 0..HITS {

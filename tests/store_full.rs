@@ -16,7 +16,7 @@ use pigeon::store::sim::{Cut, SimDisk};
 use pigeon::store::*;
 use std::io;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use store_support::hooked::{Hook, Hooked};
 use store_support::*;
@@ -193,5 +193,113 @@ fn the_ballast_is_real_octets_and_comes_back_with_room() {
             lz4_flex::block::compress(&octets).len() > octets.len() / 20,
             "it would vanish where files are compressed"
         );
+    });
+}
+
+/// The power goes; what starts next finds what the kernel had written.
+fn cut(disk: &Small) -> Small {
+    let used = Mutex::new(disk.hook.used.lock().unwrap().clone());
+    let bytes = AtomicU64::new(disk.hook.bytes.load(Ordering::Relaxed));
+    Small { disk: disk.disk.reboot(Cut::Everything), hook: Arc::new(Room { bytes, used }) }
+}
+
+/// Nothing but the store makes room, and it must run for that: a start may not need more than the one before left.
+#[test]
+fn a_full_disk_starts_again_after_any_number_of_cuts_and_salvages() {
+    let workers = workers();
+    smol::block_on(async {
+        let mut disk = small(24 << 20);
+        let mut store = open_small(&disk, &workers);
+        assert!(store.lay_ballast().await);
+        store.account_add("alice@example.org", b"secrets".to_vec(), &[("INBOX", None)]).await.unwrap();
+        store.snapshot().await.unwrap();
+        fill(&store, 20_000).await;
+        fill(&store, 500).await;
+        // Another program takes most of what the ballast left.
+        disk.hook.bytes.store(disk.hook.used_bytes() + (1 << 20), Ordering::Relaxed);
+        let (mut free, mut salvages) = (Vec::new(), 0);
+        for round in 0..100 {
+            let after = cut(&disk);
+            drop(store);
+            disk = after;
+            let open = |salvage| {
+                let options = Options { segment_bytes: 1 << 20, salvage, ..Options::default() };
+                open_on(&disk, &workers, options)
+            };
+            let what = format!("start {round}, {} free", disk.hook.free_bytes());
+            // A second index may find no room; then the one there is serves on.
+            let salvaged = (round % 10 == 9).then(|| open(true)).and_then(Result::ok);
+            salvages += u32::from(salvaged.is_some());
+            store = salvaged.unwrap_or_else(|| open(false).unwrap_or_else(|error| panic!("{what}: {error:?}")));
+            store.keep_free(2 << 20);
+            assert!(!store.lay_ballast().await, "{what}");
+            // Something that is taken as long as there is any room at all.
+            let change = if round % 2 == 0 { FlagChange::Add } else { FlagChange::Remove };
+            drop(store.flags(INBOX, UidSet::one(Uid(1)), change, flags(Flags::SEEN, &[]), None).await);
+            free.push(disk.hook.free_bytes());
+        }
+        println!("{salvages} salvages, free after each start: {free:?}");
+        let again = message(&store, b"small").await;
+        assert_eq!(again.map(drop), Err(Refusal::DiskFull), "a restart makes no room");
+        let all = UidSet::range(Uid(1), Uid(u32::MAX));
+        // Deleting makes room, and then everything goes on.
+        loop {
+            let gone = store.expunge(INBOX, all.clone(), false).await.unwrap();
+            if gone.rest.is_empty() {
+                break;
+            }
+        }
+        let mut passes = 0;
+        loop {
+            if store.keep_house().await.unwrap() == Kept::Nothing {
+                break;
+            }
+            passes += 1;
+            assert!(passes < 1_000);
+        }
+        assert!(store.lay_ballast().await, "{} free", disk.hook.free_bytes());
+        let new = message(&store, b"there is room").await.unwrap();
+        store.deliver(new, into(&[INBOX])).await.unwrap();
+    });
+}
+
+/// A disk whose log takes nothing while that is so.
+#[derive(Debug, Default)]
+struct NoLog(AtomicBool);
+
+impl Hook for NoLog {
+    fn writes(&self, name: &str, _octets: Range<u64>) -> io::Result<()> {
+        let refuses = self.0.load(Ordering::Relaxed) && name.starts_with("log/");
+        if refuses { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+}
+
+/// Otherwise it would write for ever, and wear the card out.
+#[test]
+fn the_house_rests_when_snapshots_give_nothing_free() {
+    let workers = workers();
+    smol::block_on(async {
+        let disk = Hooked { disk: SimDisk::new(), hook: Arc::new(NoLog::default()) };
+        let store = open_on(&disk, &workers, Options { segment_bytes: 64 * 1024, ..Options::default() }).unwrap();
+        store.account_add("alice@example.org", b"secrets".to_vec(), &[("INBOX", None)]).await.unwrap();
+        for n in 0..20 {
+            let new = message(&store, &noise(n, 20_000)).await.unwrap();
+            store.deliver(new, into(&[INBOX])).await.unwrap();
+        }
+        store.expunge(INBOX, UidSet::range(Uid(1), Uid(20)), false).await.unwrap();
+        let segments = || disk.disk.list("log").unwrap().len();
+        let before = segments();
+        // However much is free counts for full, and the log cannot tell again what is there.
+        store.keep_free(u64::MAX);
+        disk.hook.0.store(true, Ordering::Relaxed);
+        let mut snapshots = 0;
+        while store.keep_house().await.unwrap() != Kept::Nothing {
+            snapshots += 1;
+            assert!(snapshots < 10, "a snapshot is written again and again");
+        }
+        assert!(snapshots > 0 && segments() == before, "{snapshots} snapshots");
+        disk.hook.0.store(false, Ordering::Relaxed);
+        while store.keep_house().await.unwrap() != Kept::Nothing {}
+        assert!(segments() < before);
     });
 }

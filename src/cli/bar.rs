@@ -1,4 +1,4 @@
-//! How far a long job has come: a bar on a terminal, nothing elsewhere.
+//! How far a long job has come: a bar on a terminal, nothing elsewhere. What `progress` shows of messages looks the same.
 
 use super::output::complain;
 use crate::config::human_bytes;
@@ -44,10 +44,19 @@ impl Drop for Bar {
 
 fn line(what: &str, done: u64, total: u64) -> String {
     let (done, total) = (done.min(total), total.max(1));
-    let cells = usize::try_from(done.saturating_mul(CELLS) / total).unwrap_or(0);
+    format!("{what} {}  {} of {}", bar(percent(done, total)), human_bytes(done), human_bytes(total))
+}
+
+/// What of a hundred is done; where there is nothing to do, all.
+pub(super) fn percent(done: u64, total: u64) -> u64 {
+    done.min(total).saturating_mul(100).checked_div(total).unwrap_or(100)
+}
+
+/// The bar itself.
+pub(super) fn bar(percent: u64) -> String {
+    let cells = usize::try_from(percent * CELLS / 100).unwrap_or(0);
     let bar = format!("{:<width$}", "#".repeat(cells), width = usize::try_from(CELLS).unwrap_or(0));
-    let percent = done.saturating_mul(100) / total;
-    format!("{what} [{bar}] {percent:>3} %  {} of {}", human_bytes(done), human_bytes(total))
+    format!("[{bar}] {percent:>3} %")
 }
 
 /// Puts a text in the place of the terminal's last line.
@@ -64,5 +73,6 @@ mod tests {
         assert_eq!(line("copying", 0, 0), "copying [                        ]   0 %  0 B of 1 B");
         assert_eq!(line("copying", 1 << 20, 2 << 20), "copying [############            ]  50 %  1 MiB of 2 MiB");
         assert!(line("copying", 5, 4).contains("100 %"));
+        assert_eq!((percent(100, 400), percent(500, 400), percent(0, 0)), (25, 100, 100));
     }
 }

@@ -1,6 +1,6 @@
 //! How far a long verb has come: a bar on a terminal, a line every few seconds elsewhere.
 
-use super::bar::draw;
+use super::bar::{bar, draw, percent};
 use super::output::complain;
 use crate::config::human_bytes;
 use std::io::{self, IsTerminal};
@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 const BAR_PAUSE: Duration = Duration::from_millis(200);
 /// and a line written.
 const LINE_PAUSE: Duration = Duration::from_secs(5);
-const BAR_CELLS: u64 = 30;
 
 /// How far it is.
 #[derive(Debug)]
@@ -39,10 +38,10 @@ impl Progress {
             return;
         }
         self.shown = Some(Instant::now());
-        let line = self.line(self.started.elapsed());
+        let (percent, line) = (percent(self.done, self.total), self.line(self.started.elapsed()));
         match self.is_terminal {
-            true => draw(&format!("{} {line}", self.bar())),
-            false => complain(&format!("{line}\n")),
+            true => draw(&format!("{}  {line}", bar(percent))),
+            false => complain(&format!("{percent:>3} %  {line}\n")),
         }
     }
 
@@ -53,20 +52,10 @@ impl Progress {
         }
     }
 
-    fn percent(&self) -> u64 {
-        self.done.min(self.total).saturating_mul(100).checked_div(self.total).unwrap_or(100)
-    }
-
-    fn bar(&self) -> String {
-        let full = usize::try_from(self.percent() * BAR_CELLS / 100).unwrap_or(0);
-        let cells = usize::try_from(BAR_CELLS).unwrap_or(0);
-        format!("[{}{}]", "=".repeat(full), " ".repeat(cells.saturating_sub(full)))
-    }
-
     fn line(&self, spent: Duration) -> String {
         let per_s = u128::from(self.messages) * 1_000 / spent.as_millis().max(1);
-        let (percent, messages, bytes) = (self.percent(), self.messages, human_bytes(self.bytes));
-        format!("{percent:3} %  {messages} messages, {bytes}, {per_s} per second")
+        let (messages, bytes) = (self.messages, human_bytes(self.bytes));
+        format!("{messages} messages, {bytes}, {per_s} per second")
     }
 }
 
@@ -77,11 +66,7 @@ mod tests {
     #[test]
     fn a_line_says_how_far_and_how_fast() {
         let mut progress = Progress::new(400);
-        (progress.messages, progress.bytes, progress.done) = (1_200, 3 << 20, 100);
-        assert_eq!(progress.line(Duration::from_secs(2)), " 25 %  1200 messages, 3 MiB, 600 per second");
-        assert_eq!(progress.bar(), format!("[{}{}]", "=".repeat(7), " ".repeat(23)));
-        progress.done = 500;
-        assert_eq!(progress.percent(), 100);
-        assert_eq!(Progress::new(0).percent(), 100);
+        (progress.messages, progress.bytes) = (1_200, 3 << 20);
+        assert_eq!(progress.line(Duration::from_secs(2)), "1200 messages, 3 MiB, 600 per second");
     }
 }

@@ -1,9 +1,10 @@
 //! Room for when the disk is full. A file of real octets is kept; when a write finds no room, the file is given up, and what
-//! it took serves the deletions, checkpoints and reclaim that make room again. Until it is back, nothing new is taken.
+//! it took serves the deletions, checkpoints and reclaim that make room again. Until it is back, nothing new is taken. The
+//! last of it is left to deletions and to the next start, which must come up to serve them.
 
 use super::Shared;
 use super::disk::{Disk, create_whole};
-use super::index::IndexError;
+use super::index::{self, IndexError};
 use super::recover::RecoverError;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,6 +14,19 @@ const FILE: &str = "ballast";
 const BYTES: u64 = 4 * 1024 * 1024;
 /// Octets written at a time.
 const PIECE_BYTES: u64 = 256 * 1024;
+/// The last octets of a full disk, which only what makes room may take: a start wants some for the log and the index.
+const SPARE_BYTES: u64 = 1024 * 1024;
+
+/// What the disk has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// Whatever comes.
+    Enough,
+    /// What changes little: flags, names.
+    Little,
+    /// What makes room.
+    Spare,
+}
 
 /// How much room there must be, and whether the ballast is gone.
 #[derive(Debug, Default)]
@@ -23,6 +37,15 @@ pub(crate) struct Ballast {
 }
 
 impl Shared {
+    /// What there is room for now.
+    pub(crate) fn room(&self) -> Room {
+        if self.has_room() {
+            return Room::Enough;
+        }
+        let is_little = self.disk.free_bytes().map_or(true, |free_bytes| free_bytes >= SPARE_BYTES);
+        if is_little { Room::Little } else { Room::Spare }
+    }
+
     /// Whether the disk has room for what is new; a disk that does not tell has.
     pub(crate) fn has_room(&self) -> bool {
         let keep_free_bytes = self.ballast.keep_free_bytes.load(Ordering::Relaxed);
@@ -64,6 +87,11 @@ impl Shared {
         }
         let needed = self.ballast.keep_free_bytes.load(Ordering::Relaxed).saturating_add(2 * BYTES);
         if self.disk.free_bytes()? < needed {
+            if !is_there && !self.ballast.spent.swap(true, Ordering::AcqRel) {
+                log::error!(
+                    "the disk is full: there is no room for what is kept for that; nothing new is taken until there is"
+                );
+            }
             return Ok(false);
         }
         if !is_there {
@@ -90,9 +118,15 @@ fn make(disk: &dyn Disk) -> io::Result<()> {
     create_whole(disk, FILE, &parts).map(drop)
 }
 
-/// Gives the ballast up at a start that finds no room; says whether there was any.
-pub(crate) fn spend_at_start(disk: &dyn Disk, error: &RecoverError) -> bool {
-    is_full_start(error) && disk.remove(FILE).is_ok()
+/// Gives up, at a start that finds no room, what is kept for that, and then what nobody reads; says what, if there was any.
+pub(crate) fn spend_at_start(disk: &dyn Disk, error: &RecoverError) -> Option<&'static str> {
+    if !is_full_start(error) {
+        return None;
+    }
+    if disk.remove(FILE).is_ok() {
+        return Some("what is kept for that");
+    }
+    index::remove_aside(disk).then_some("what is left of damaged indexes")
 }
 
 /// Whether the disk had no room for what the index wanted to write.

@@ -82,6 +82,7 @@ impl Header {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::sim::Dice;
 
     fn round(raw: &[u8]) -> Vec<u8> {
         let mut chunk = Vec::new();
@@ -99,13 +100,7 @@ mod tests {
 
     #[test]
     fn noise_costs_only_the_header() {
-        let mut state = 1u32;
-        let noise: Vec<u8> = std::iter::repeat_with(|| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            state.to_be_bytes()[0]
-        })
-        .take(RAW_BYTES_MAX)
-        .collect();
+        let noise = Dice(1).octets(RAW_BYTES_MAX);
         assert_eq!(round(&noise).len(), noise.len() + HEADER_BYTES);
     }
 

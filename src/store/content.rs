@@ -100,15 +100,13 @@ impl Content {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::sim::Dice;
 
     #[test]
     fn it_holds_what_a_plain_vector_holds() {
         let (mut content, mut plain) = (Content::default(), Vec::<u8>::new());
-        let mut dice = 7u64;
-        let mut roll = |sides: u64| {
-            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            usize::try_from((dice >> 33) % sides).unwrap()
-        };
+        let mut dice = Dice(7);
+        let mut roll = |sides: u64| usize::try_from(dice.roll(sides)).unwrap();
         for n in 0..2_000u32 {
             let before = content.clone();
             let was = plain.clone();

@@ -114,6 +114,45 @@ pub(crate) struct StoredPlace {
 }
 
 impl Event {
+    /// Whether it neither makes room nor prepares that, so that it can wait until there is some.
+    pub(crate) fn can_wait(&self) -> bool {
+        match self {
+            Self::FlagsChanged { change, flags, .. } => {
+                *change == FlagChange::Remove || !flags.system.has(Flags::DELETED)
+            }
+            Self::DomainAdded { .. }
+            | Self::AccountAdded { .. }
+            | Self::AccountSecrets { .. }
+            | Self::AliasAdded { .. }
+            | Self::MailboxesCreated { .. }
+            | Self::MailboxesRenamed { .. }
+            | Self::Subscribed { .. }
+            | Self::Stored { .. }
+            | Self::Copied { .. }
+            | Self::Summarized { .. } => true,
+            // A mark may also go, and it is small.
+            Self::Marked(_)
+            | Self::RecentShown { .. }
+            | Self::DomainRemoved { .. }
+            | Self::AccountRemoved { .. }
+            | Self::AliasRemoved { .. }
+            | Self::MailboxDeleted { .. }
+            // Into the trash, mostly.
+            | Self::Moved { .. }
+            | Self::Expunged { .. }
+            | Self::Purged { .. }
+            | Self::Raised { .. }
+            | Self::Relocated { .. }
+            | Self::SegmentGone { .. }
+            // Before all is told again, no part of the log goes.
+            | Self::NamesTold(_)
+            | Self::StretchTold(_)
+            | Self::MailboxTold(_)
+            | Self::MessagesTold(_)
+            | Self::RollEnded(_) => false,
+        }
+    }
+
     /// The event as it stands in the log.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut to = Encoder::default();

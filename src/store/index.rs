@@ -580,8 +580,7 @@ fn set_aside(disk: &dyn Disk) -> io::Result<Option<String>> {
     if !names.iter().any(|name| name == FILE) {
         return Ok(None);
     }
-    let number = |name: &String| name.strip_prefix(FILE)?.strip_prefix(".broken-")?.parse::<u32>().ok();
-    let mut numbers: Vec<u32> = names.iter().filter_map(number).collect();
+    let mut numbers: Vec<u32> = names.iter().filter_map(|name| aside_number(name)).collect();
     numbers.sort_unstable();
     let aside = format!("{FILE}.broken-{}", numbers.last().map_or(1, |last| last.saturating_add(1)));
     disk.rename(FILE, &aside)?;
@@ -591,6 +590,17 @@ fn set_aside(disk: &dyn Disk) -> io::Result<Option<String>> {
         }
     }
     Ok(Some(aside))
+}
+
+/// Removes every index that was put aside; says whether there was any.
+pub(crate) fn remove_aside(disk: &dyn Disk) -> bool {
+    let names = disk.list("").unwrap_or_default();
+    let aside = names.iter().filter(|name| aside_number(name).is_some());
+    aside.filter(|name| disk.remove(name).is_ok()).count() > 0
+}
+
+fn aside_number(name: &str) -> Option<u32> {
+    name.strip_prefix(FILE)?.strip_prefix(".broken-")?.parse().ok()
 }
 
 /// redb's pages go over the same seam.

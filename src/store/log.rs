@@ -11,6 +11,7 @@
 //! says that the one before ends where the last acknowledged batch did.
 
 use super::apply::Place;
+use super::ballast::is_full_io;
 use super::batch::Builder;
 use super::disk::{Disk, DiskFile, create_whole};
 use super::sabotage::{self, Sabotage};
@@ -183,13 +184,38 @@ impl Log {
     }
 }
 
-/// Makes a commit segment that holds one batch, durable when this returns.
+/// Makes a commit segment that holds one batch, durable when this returns. A disk without room for the zeros gets none.
 pub(crate) fn begin(disk: &dyn Disk, header: &Header, batch: &[u8]) -> io::Result<Arc<dyn DiskFile>> {
     let end = PAGE_BYTES + batch.len() as u64;
-    let page = header.page();
-    let mut parts: Vec<(u64, &[u8])> = vec![(0, &page), (PAGE_BYTES, batch)];
-    parts.extend((0..WINDOW_BYTES / ZEROS.len() as u64).map(|n| (end + n * ZEROS.len() as u64, &ZEROS[..])));
-    create_whole(disk, &file_name(Kind::Commit, header.number), &parts)
+    let (name, page) = (file_name(Kind::Commit, header.number), header.page());
+    let alone: Vec<(u64, &[u8])> = vec![(0, &page), (PAGE_BYTES, batch)];
+    let zeros = (0..WINDOW_BYTES / ZEROS.len() as u64).map(|n| (end + n * ZEROS.len() as u64, &ZEROS[..]));
+    let parts: Vec<(u64, &[u8])> = alone.iter().copied().chain(zeros).collect();
+    match create_whole(disk, &name, &parts) {
+        Err(error) if is_full_io(&error) => create_whole(disk, &name, &alone),
+        made => made,
+    }
+}
+
+/// Gives the zeros written ahead in a segment back, where its last batch ends at `last`: what a kill or a cut leaves of them,
+/// start after start, would fill a disk up. What is not zeros stays, because it tells that another batch was torn.
+pub(crate) fn give_back_zeros(disk: &dyn Disk, last: Position) -> io::Result<()> {
+    let file = disk.open(&file_name(Kind::Commit, last.segment))?;
+    let len = file.len()?;
+    let mut end = len;
+    let mut page = [0; PAGE_BYTES as usize];
+    while end > last.end {
+        let bytes = (end - last.end).min(PAGE_BYTES);
+        let Some(page) = page.get_mut(..usize::try_from(bytes).unwrap_or(0)) else {
+            break;
+        };
+        file.read_at(end - bytes, page)?;
+        if page.iter().any(|octet| *octet != 0) {
+            break;
+        }
+        end -= bytes;
+    }
+    if end < len { file.truncate(end) } else { Ok(()) }
 }
 
 fn write_zeros(file: &dyn DiskFile, from: u64) -> io::Result<()> {

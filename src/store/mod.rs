@@ -198,7 +198,7 @@ impl Shared {
     }
 
     /// The older of the two newest snapshots.
-    fn older_snapshot(&self) -> Option<Snapshot> {
+    pub(crate) fn older_snapshot(&self) -> Option<Snapshot> {
         let snapshots = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
         snapshots.len().checked_sub(SNAPSHOTS_KEPT).and_then(|at| snapshots.get(at)).copied()
     }
@@ -354,13 +354,15 @@ impl Store {
             ::log::error!("index.redb is missing or empty; it is made anew from the newest snapshot and the log");
         }
         let anew = is_lost || options.salvage;
-        let opened = match open(anew) {
-            Err(error) if ballast::spend_at_start(&*disk, &error) => {
-                ::log::error!("{error}; what is kept for that is given up");
-                open(anew)
+        let open = |anew| {
+            loop {
+                let opened = open(anew);
+                let Err(error) = &opened else { return opened };
+                let Some(given_up) = ballast::spend_at_start(&*disk, error) else { return opened };
+                ::log::error!("{error}; {given_up} is given up");
             }
-            opened => opened,
         };
+        let opened = open(anew);
         let opened = match opened {
             // What cannot be read now may be in a moment.
             Err(error) if error.is_broken_index() && !anew => {

@@ -195,6 +195,11 @@ impl Dice {
     pub fn pick<'a, O>(&mut self, from: &'a [O]) -> Option<&'a O> {
         from.get(usize::try_from(self.roll(from.len() as u64)).unwrap_or(usize::MAX))
     }
+
+    /// So many octets that nothing makes shorter.
+    pub fn octets(&mut self, bytes: usize) -> Vec<u8> {
+        std::iter::repeat_with(|| self.roll(256).to_le_bytes()).map(|[octet, ..]| octet).take(bytes).collect()
+    }
 }
 
 impl Default for SimDisk {

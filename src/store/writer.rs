@@ -12,7 +12,7 @@
 
 use super::Shared;
 use super::apply::{News, Place};
-use super::ballast;
+use super::ballast::{self, Room};
 use super::batch::Builder;
 use super::body::in_flight;
 use super::decide::Step;
@@ -211,13 +211,13 @@ impl Writer {
         let place = self.log.place();
         let (salt, last) = (self.log.salt(), self.log.last());
         let now_unix_s = shared.clock.unix_s();
-        let has_room = shared.has_room();
+        let room = shared.room();
         let decide = |tx: &mut Tx<'_>| {
             if tx.state()?.position != last {
                 return Err(IndexError::Behind);
             }
             let mut batch = Builder::new();
-            decide_all(tx, &mut batch, (place, now_unix_s, has_room), requests, riders, decided)?;
+            decide_all(tx, &mut batch, (place, now_unix_s, room), requests, riders, decided)?;
             if batch.is_empty() {
                 return Ok(None);
             }
@@ -422,13 +422,13 @@ fn panicked() -> IndexError {
 fn decide_all(
     tx: &mut Tx<'_>,
     batch: &mut Builder,
-    (place, now_unix_s, has_room): (Place, i64, bool),
+    (place, now_unix_s, room): (Place, i64, Room),
     requests: Vec<Request>,
     riders: &[(MailboxId, super::Uid)],
     decided: &mut Decided,
 ) -> Result<(), IndexError> {
     let (news, pins) = (&mut decided.news, &mut decided.pins);
-    let mut step = Step { tx, batch, place, news, pins, now_unix_s, has_room, broken: None };
+    let mut step = Step { tx, batch, place, news, pins, now_unix_s, room, broken: None };
     for (mailbox, uid) in riders {
         // A failure is kept in the step.
         drop(step.happen(&Event::RecentShown { mailbox: *mailbox, uid: *uid }));

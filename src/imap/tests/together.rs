@@ -1,18 +1,13 @@
 //! Many sessions at once, and octets at random: what every client believes must be true in the end, and nothing may break.
 
 use super::*;
+use crate::store::sim::Dice;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use std::collections::BTreeSet;
 
-/// Numbers that look random and are the same in every run (a linear congruential generator).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % sides
-    }
+fn roll(dice: &mut Dice, sides: usize) -> usize {
+    dice.roll(sides as u64) as usize
 }
 
 /// A client that believes what it is told: the flags of each message, by number; `None` while it does not know them.
@@ -55,10 +50,10 @@ impl Believer {
     async fn start(&mut self, dice: &mut Dice) -> String {
         self.client.tags += 1;
         let tag = format!("t{}", self.client.tags);
-        let number = dice.roll(self.messages.len().max(1)) + 1;
-        let flag = ["\\Seen", "\\Flagged", "\\Deleted", "one", "two"][dice.roll(5)];
-        let sign = ["+", "-", ""][dice.roll(3)];
-        let command = match dice.roll(12) {
+        let number = roll(dice, self.messages.len().max(1)) + 1;
+        let flag = ["\\Seen", "\\Flagged", "\\Deleted", "one", "two"][roll(dice, 5)];
+        let sign = ["+", "-", ""][roll(dice, 3)];
+        let command = match roll(dice, 12) {
             0 | 1 => format!("APPEND INBOX ({flag}) {{24+}}\r\n{}", std::str::from_utf8(SHORT).unwrap()),
             2 | 3 if !self.messages.is_empty() => format!("STORE {number} {sign}FLAGS ({flag})"),
             4 if !self.messages.is_empty() => format!("STORE {number} +FLAGS.SILENT ({flag})"),

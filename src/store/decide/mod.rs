@@ -7,6 +7,7 @@ pub(crate) mod messages;
 
 use super::Refusal;
 use super::apply::{News, Place, apply};
+use super::ballast::Room;
 use super::batch::Builder;
 use super::event::Event;
 use super::index::{IndexError, Tx};
@@ -27,8 +28,8 @@ pub(crate) struct Step<'a, 't> {
     pub(crate) news: &'a mut News,
     /// Seconds since 1970.
     pub(crate) now_unix_s: i64,
-    /// Whether the disk has room for what is new.
-    pub(crate) has_room: bool,
+    /// What the disk has room for.
+    pub(crate) room: Room,
     /// Holds on the segments of bodies that become messages, kept until the batch is committed or refused.
     pub(crate) pins: &'a mut Vec<Pins>,
     /// The index failed half-way through an event: the batch must be dropped.
@@ -38,11 +39,14 @@ pub(crate) struct Step<'a, 't> {
 impl Step<'_, '_> {
     /// Refuses what needs more room than it gives while the disk is full.
     pub(crate) fn needs_room(&self) -> Result<(), Fault> {
-        if self.has_room { Ok(()) } else { Err(Refusal::DiskFull.into()) }
+        if self.room == Room::Enough { Ok(()) } else { Err(Refusal::DiskFull.into()) }
     }
 
     /// Makes something happen: into the batch, and into the index by [`apply`].
     pub(crate) fn happen(&mut self, event: &Event) -> Result<(), Fault> {
+        if self.room == Room::Spare && event.can_wait() {
+            return Err(Refusal::DiskFull.into());
+        }
         self.batch.event(&event.encode());
         if let Err(error) = apply(self.tx, event, self.place, self.news) {
             let refusal = refusal_of_index(&error);

@@ -62,7 +62,7 @@ pub(crate) struct Survey {
     pub(crate) live_bytes: u64,
     /// Dead octets of the commit segments from the newest snapshot on, which the next but one gives free.
     pub(crate) log_dead_bytes: u64,
-    /// Dead octets of the commit segments before it, which only another one gives free.
+    /// Dead octets of the commit segments between it and the older one, which only another one gives free.
     pub(crate) held_dead_bytes: u64,
     /// Octets of all events ever.
     pub(crate) event_bytes: u64,
@@ -102,7 +102,9 @@ pub(crate) async fn survey(shared: &Arc<Shared>) -> Result<Survey, Refusal> {
         }
         Kind::Commit | Kind::Body | Kind::Snapshot => 0,
     };
-    let is_held = |segment: &&Sealed| segment.kind == Kind::Commit && segment.number < newest.segment;
+    // What lies before the older one is held by something else, which no snapshot lets go.
+    let older = shared.older_snapshot().map_or(0, |older| older.position.segment);
+    let is_held = |segment: &&Sealed| segment.kind == Kind::Commit && (older..newest.segment).contains(&segment.number);
     let is_full = !shared.has_room();
     let live_bytes = segments.values().map(|(live, _)| live).sum();
     let totals = Totals {
@@ -348,7 +350,7 @@ mod tests {
     use crate::base::{Budget, Clock, Workers};
     use crate::store::keys::{T, key_u64};
     use crate::store::rows::value;
-    use crate::store::sim::SimDisk;
+    use crate::store::sim::{Dice, SimDisk};
     use crate::store::*;
     use std::collections::BTreeMap;
 
@@ -361,12 +363,7 @@ mod tests {
         smol::block_on(async {
             let store = Store::open_on(disk.clone(), options, clock, workers, Budget::new(32 << 20)).unwrap();
             store.account_add("alice@example.org", Vec::new(), &[("INBOX", None)]).await.unwrap();
-            let mut state = 1u64;
-            let noise = std::iter::repeat_with(|| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                state.to_be_bytes()[0]
-            });
-            let octets: Vec<u8> = noise.take(200_000).collect();
+            let octets = Dice(1).octets(200_000);
             let mut body = store.body();
             body.write(&octets).await.unwrap();
             let internal_date = Date { unix_s: 0, zone_minutes: 0 };
@@ -427,16 +424,13 @@ mod tests {
             let store = Store::open_on(disk, options, clock, Workers::none(), Budget::new(32 << 20)).unwrap();
             let folders = [("INBOX", None), ("Archive", None)];
             store.account_add("alice@example.org", Vec::new(), &folders).await.unwrap();
-            let mut dice = 7u64;
-            let mut roll = move |sides: u64| {
-                dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                (dice >> 33) % sides
-            };
+            let mut dice = Dice(7);
+            let mut roll = move |sides: u64| dice.roll(sides);
             let mut put = BTreeMap::new();
             let mut waiting: Vec<super::Copied> = Vec::new();
             // Relocated while its message was there, gone, or already elsewhere.
             let mut kinds = [0; 3];
-            for round in 0..300 {
+            for round in 0..600 {
                 let when = format!("round {round}");
                 match roll(7) {
                     0 | 1 => {

@@ -7,25 +7,11 @@ use crate::store::keys::{T, key_u64};
 use crate::store::reclaim::{Chunks, Cursor, extents_from};
 use crate::store::rows::{self, Extent, value};
 use crate::store::segment::file_name;
-use crate::store::sim::SimDisk;
+use crate::store::sim::{Dice, SimDisk};
 use crate::store::*;
 
 const INBOX: MailboxId = MailboxId(1);
 const ARCHIVE: MailboxId = MailboxId(2);
-
-/// A small generator, so that a failure can be had again.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-
-    fn octets(&mut self, bytes: usize) -> Vec<u8> {
-        (0..bytes).map(|_| self.roll(256) as u8).collect()
-    }
-}
 
 fn open(disk: &SimDisk) -> Store {
     let (clock, _) = Clock::simulated(1_700_000_000);
