@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.server import free_ports
 
-SLOWER = 10  # what is waited for may take so many times what it takes on a machine with nothing else to do
+SLOWER = 10  # times are printed beside the demand and fail when so many times over: emulation on a busy machine
 PORTS = {"smtp": 25, "submission": 587, "submissions": 465, "imap": 143, "imaps": 993, "pop3": 110, "pop3s": 995, "ssh": 22}
 UBOOT = Path("/usr/lib/u-boot/qemu_arm64/u-boot.bin")
 

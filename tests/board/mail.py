@@ -7,9 +7,10 @@ import subprocess
 from clients import readers
 from harness import mails, wire
 
-from board.machine import Machine
+from board.machine import SLOWER, Machine
 
-GREETING_S, GREETING_FAILS_S = 10, 30  # the second for a machine that does other things besides
+GREETING_S = 10
+PROCESSOR_S = 20  # of qemu until the greeting, twice what it takes: unlike the clock hardly more on a busy machine
 SYSTEM_KIB = 40 * 1024
 RESIDENT_KIB, ANONYMOUS_KIB = 6 * 1024, 2560  # README's budgets: static musl, started, no connection
 SENDER = "sender@example.net"
@@ -62,8 +63,10 @@ def first_mail(report, world):
     folder = world.folder / "first"
     with Machine(card, folder, start=world.direct, passwords={world.recipient: world.password}) as machine:
         greeting = machine.greeting(world.patience)
-        print(f"  {label}: qemu used {machine.processor_s():.1f} s of processor time until the greeting; {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}")
-        report.figure("board: power-on to greeting, -M virt", greeting, GREETING_S, "s", greeting <= GREETING_FAILS_S)
+        used_s = machine.processor_s()
+        print(f"  {label}: {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}")
+        report.figure("board: power-on to greeting, -M virt", greeting, GREETING_S, "s", greeting <= GREETING_S * SLOWER)
+        report.figure("board: qemu's processor time until then", used_s, PROCESSOR_S, "s", used_s <= PROCESSOR_S)
         delivered_and_read(report, label, machine, world.recipient, folder, world.patience)
         memory(report, machine, "-M virt", 512, world.patience)
         report.check(label, "the hardware watchdog is fed", machine.said("watchdog is fed"))
