@@ -15,15 +15,16 @@ pub fn settle_hostname(config: &mut Config) {
     }
 }
 
-/// NAME.local (RFC 6762), which `pigeon board mdns` or the system's own responder answers for; none for a machine without a name.
-pub(super) fn name_in_the_house() -> Option<String> {
-    local_name(&rustix::system::uname().nodename().to_string_lossy())
+/// NAME.local (RFC 6762), which `pigeon board mdns` or the system's own responder answers for, and NAME-2.local, which either
+/// takes when another machine has the first; none for a machine without a name.
+pub(super) fn names_in_the_house() -> Vec<String> {
+    local_names(&rustix::system::uname().nodename().to_string_lossy())
 }
 
-fn local_name(name: &str) -> Option<String> {
+fn local_names(name: &str) -> Vec<String> {
     let label = name.split('.').next().unwrap_or_default().to_ascii_lowercase();
-    let found = format!("{label}.local");
-    (label != "localhost" && is_host_name(&found)).then_some(found)
+    let found = [format!("{label}.local"), format!("{label}-2.local")];
+    found.into_iter().filter(|found| label != "localhost" && is_host_name(found)).collect()
 }
 
 /// The machine's name with its domain: as it is, or the name that stands first beside it among its addresses (as
@@ -63,16 +64,17 @@ mod tests {
 
     #[test]
     fn in_the_house_a_machine_is_called_by_its_first_label() {
-        for (name, expected, why) in [
-            ("pigeon", Some("pigeon.local"), "as an image names it"),
-            ("Post.Example.org", Some("post.local"), "responders answer for the first label"),
-            ("pigeon.local", Some("pigeon.local"), "not twice"),
-            ("localhost", None, "every machine is that to itself"),
-            ("(none)", None, "the kernel's, before anybody named it"),
-            ("my_box", None, "no name that a certificate may have"),
-            ("", None, "no name at all"),
-        ] {
-            assert_eq!(local_name(name).as_deref(), expected, "{why}");
+        let table: [(&str, &[&str], &str); 7] = [
+            ("pigeon", &["pigeon.local", "pigeon-2.local"], "as an image names it"),
+            ("Post.Example.org", &["post.local", "post-2.local"], "responders answer for the first label"),
+            ("pigeon.local", &["pigeon.local", "pigeon-2.local"], "not twice"),
+            ("localhost", &[], "every machine is that to itself"),
+            ("(none)", &[], "the kernel's, before anybody named it"),
+            ("my_box", &[], "no name that a certificate may have"),
+            ("", &[], "no name at all"),
+        ];
+        for (name, expected, why) in table {
+            assert_eq!(local_names(name), expected, "{why}");
         }
     }
 

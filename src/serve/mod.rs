@@ -36,7 +36,7 @@ use crate::config::{Config, Service};
 use crate::net::LocalListener;
 use crate::tls::{Source, Tls};
 use async_signal::{Signal, Signals};
-use hostname::name_in_the_house;
+use hostname::names_in_the_house;
 use listeners::{Bound, Listeners, Passed};
 use sd_notify::NotifyState;
 use server::Server;
@@ -75,7 +75,7 @@ pub fn tls_source(config: &Config) -> Source {
     match &config.tls {
         Some(files) => Source::Files { certificate: files.certificate.clone(), key: files.key.clone() },
         None => {
-            let hosts = [Some(config.hostname.clone()), name_in_the_house()].into_iter().flatten().collect();
+            let hosts = std::iter::once(config.hostname.clone()).chain(names_in_the_house()).collect();
             Source::Local { folder: config.data.join("tls"), hosts }
         }
     }
