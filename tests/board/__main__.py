@@ -14,7 +14,7 @@ from harness.report import Report
 from harness.server import binary
 
 from board import card as cards
-from board import cuts, faults, machine, mail, shell, slots, stick, twice, wifi
+from board import cuts, faults, machine, mail, memory, shell, slots, stick, twice, wifi
 from board.machine import SLOWER, Machine
 
 TOP = Path(__file__).resolve().parent.parent.parent
@@ -36,9 +36,9 @@ class World:
         self.delivered = 1  # mails on the card that is ready
         self.update_cuts, self.update_boots = (10, 1) if is_gate else (40, 6)
 
-    def fresh_card(self, name, text):
-        """A flashed card of 256 MiB (a power of two, as the emulated SD controller wants) with a first-boot file."""
-        card = cards.Card(self.folder / name, self.image, 256)
+    def fresh_card(self, name, text, mebibytes=256):
+        """A flashed card (its size a power of two, as the emulated SD controller wants) with a first-boot file."""
+        card = cards.Card(self.folder / name, self.image, mebibytes)
         card.write("pigeon.toml", text.encode())
         return card
 
@@ -84,6 +84,7 @@ PARTS = {
     "fall-back": slots.falls_back,
     "wifi": wifi.simulated,
     "ssh": shell.only_with_a_key,
+    "memory": memory.inside_budgets,
     "twice": twice.built_twice,
     "cuts-long": _cuts_long,
 }

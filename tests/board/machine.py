@@ -32,6 +32,9 @@ class Ended(Exception):
 class Machine:
     """One run of one card."""
 
+    is_near = False  # it sees other addresses than loopback ones
+    timeout_s = 600  # how long its clients wait for an answer
+
     def __init__(self, card, folder, *, start, options="", kind="virt", drive=None, extra=(), passwords=None, outside=False):
         """`start` is ("direct", kernel, initrd) or ("u-boot",); `drive` replaces the card's -blockdev lines (node `card`)."""
         self.card, self.folder, self.kind = card, Path(folder), kind

@@ -8,7 +8,9 @@ from board.card import call
 from board.machine import Ended, Machine
 
 
-def _key(folder, name):
+def key(folder, name):
+    """A new key; its public half lies beside it."""
+    """A new key; its public half lies beside it."""
     path = folder / name
     for old in (path, path.with_suffix(".pub")):
         old.unlink(missing_ok=True)
@@ -26,7 +28,16 @@ def _answers(machine):
         return False
 
 
-def _run(machine, key, command, *options):
+def until_it_answers(machine, seconds):
+    """Waits for ssh, which comes after the greeting."""
+    deadline = time.monotonic() + seconds
+    while not _answers(machine):
+        if time.monotonic() > deadline:
+            raise Ended(f"no ssh within {seconds} s:\n{machine.tail()}")
+        time.sleep(1)
+
+
+def run(machine, key, command, *options):
     """One command over ssh, with this key alone; (exit code, stdout, stderr)."""
     words = ["ssh", "-F", "none", "-i", key, "-p", str(machine.ports["ssh"]), "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "BatchMode=yes"]
     words += ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=60", *options]
@@ -41,21 +52,17 @@ def only_with_a_key(report, world):
         machine.greeting(world.patience)
         machine.wait(r"memory: ", world.patience)
         report.check(label, "nobody answers where no key was given", not _answers(machine))
-    given, other = _key(world.folder, "given"), _key(world.folder, "other")
+    given, other = key(world.folder, "given"), key(world.folder, "other")
     public = given.with_suffix(".pub").read_text().strip()
     card = world.fresh_card("ssh.img", world.first_boot_file + f'ssh_key = "{public}"\n')
     with Machine(card, world.folder / "ssh", start=world.direct) as machine:
         machine.greeting(world.patience)
-        deadline = time.monotonic() + world.patience
-        while not _answers(machine):
-            if time.monotonic() > deadline:
-                raise Ended(f"no ssh within {world.patience} s:\n{machine.tail()}")
-            time.sleep(1)
-        code, out, error = _run(machine, given, "pigeon --version && id -u")
+        until_it_answers(machine, world.patience)
+        code, out, error = run(machine, given, "pigeon --version && id -u")
         report.check(label, "the given key gets a shell", code == 0 and out.startswith("pigeon ") and out.endswith("\n0\n"), f"{code}: {out}{error}")
-        code, out, error = _run(machine, other, "id -u")
+        code, out, error = run(machine, other, "id -u")
         report.check(label, "another key does not", code == 255 and not out and "Permission denied (publickey)" in error, f"{code}: {out}{error}")
-        code, out, error = _run(machine, given, "id -u", "-o", "PubkeyAuthentication=no")
+        code, out, error = run(machine, given, "id -u", "-o", "PubkeyAuthentication=no")
         report.check(label, "and passwords are not asked for", code == 255 and not out and "Permission denied (publickey)" in error, f"{code}: {out}{error}")
-        _run(machine, given, "reboot")
+        run(machine, given, "reboot")
         machine.wait(r"pigeon: stopped", world.patience)

@@ -40,16 +40,18 @@ class Ground:
 
     def idlers(self, count, first=0, tls=True):
         """Connections that log in with fifty different passwords, select, fetch, and then idle."""
-        return [self._idler(number, tls) for number in range(first, first + count)]
+        return [idler(self.server, self.users, number, tls) for number in range(first, first + count)]
 
-    def _idler(self, number, tls):
-        user = self.users[1 + number % PASSWORDS]
-        client = wire.Imap(self.server, "imaps" if tls else "imap", tls=tls, user=user, source=wire.address_of(number))
-        client.select()
-        client.command("FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE)")
-        client.command("FETCH 1:3 BODY.PEEK[]")
-        client.idle()
-        return client
+
+def idler(server, users, number, tls=True):
+    """One of them."""
+    user = users[1 + number % PASSWORDS]
+    client = wire.Imap(server, "imaps" if tls else "imap", tls=tls, user=user, source=wire.address_of(number))
+    client.select()
+    client.command("FETCH 1:* (UID FLAGS INTERNALDATE RFC822.SIZE ENVELOPE BODYSTRUCTURE)")
+    client.command("FETCH 1:3 BODY.PEEK[]")
+    client.idle()
+    return client
 
 
 def append(server, user, mailbox, numbers, size=lambda number: 1000):

@@ -10,10 +10,10 @@ PIECE = 100_000
 
 
 class Load:
-    """Everything at once; `failures` says what did not go well."""
+    """Everything at once, within so many seconds; `failures` says what did not go well."""
 
-    def __init__(self, server, users):
-        self.server, self.users = server, users
+    def __init__(self, server, users, patience=180):
+        self.server, self.users, self.patience = server, users, patience
         self.octets = wire.stuffed(mails.typical(25, SIZE))
         self.failures = []
         self.over = threading.Event()
@@ -26,9 +26,9 @@ class Load:
         for thread in [hashing, *threads]:
             thread.start()
         for thread in threads:
-            thread.join(180)
+            thread.join(self.patience)
         self.over.set()
-        hashing.join(30)
+        hashing.join(self.patience / 6)
 
     def _guarded(self, work, *arguments):
         try:
@@ -37,7 +37,7 @@ class Load:
             self.failures.append(f"{work.__name__}: {type(error).__name__} {error}")
 
     def _send(self, number):
-        client = wire.Smtp(self.server, timeout=180)
+        client = wire.Smtp(self.server, timeout=self.patience)
         client.send(f"MAIL FROM:<sender@example.net>\r\nRCPT TO:<{self.users[1 + number]}>\r\nDATA\r\n".encode())
         for want in (250, 250, 354):
             client.reply(want)
@@ -47,7 +47,7 @@ class Load:
         client.quit()
 
     def _fetch(self):
-        client = wire.Imap(self.server, user=self.users[0], timeout=180)
+        client = wire.Imap(self.server, user=self.users[0], timeout=self.patience)
         client.select()
         tag = client.tag()
         client.send(tag + b" FETCH 1:* (UID FLAGS ENVELOPE BODYSTRUCTURE BODY.PEEK[])\r\n")

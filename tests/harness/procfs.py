@@ -19,6 +19,11 @@ def status(pid):
 def rollup(pid):
     """/proc/PID/smaps_rollup in KiB: Rss, Pss, Pss_Anon, Anonymous ..."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii", errors="replace")
+    return kibs(text)
+
+
+def kibs(text):
+    """The lines of such a file that are KiB, by name."""
     return {name: int(value) for name, value in re.findall(r"^(\w+):\s+(\d+) kB$", text, re.MULTILINE)}
 
 

@@ -18,8 +18,9 @@ def address_of(number):
     return f"127.{number % 200 + 2}.{number // 200 % 250}.7"
 
 
-def dial(server, port, tls=False, source=None, timeout=TIMEOUT_S):
+def dial(server, port, tls=False, source=None, timeout=None):
     """A socket to a named port of the server, under TLS verified against its own CA when asked."""
+    timeout = timeout or getattr(server, "timeout_s", TIMEOUT_S)
     raw = socket.create_connection(
         ("127.0.0.1", server.ports[port]), timeout, source_address=(source, 0) if source else None
     )
@@ -94,7 +95,7 @@ def stuffed(octets):
 class Smtp(Lines):
     """An SMTP client; `user` logs in (submission)."""
 
-    def __init__(self, server, port="smtp", tls=False, starttls=False, user=None, source=None, timeout=TIMEOUT_S):
+    def __init__(self, server, port="smtp", tls=False, starttls=False, user=None, source=None, timeout=None):
         super().__init__(dial(server, port, tls, source, timeout))
         self.reply(220)
         self.hello()
@@ -151,9 +152,12 @@ LITERAL = re.compile(rb"\{(\d+)\}\Z")
 
 
 class Imap(Lines):
-    """An IMAP client that keeps every response as the octets it came in."""
+    """An IMAP client that keeps every response as the octets it came in. A server that is not on this machine takes no password
+    without TLS."""
 
-    def __init__(self, server, port="imap", tls=False, starttls=False, user=None, source=None, timeout=TIMEOUT_S):
+    def __init__(self, server, port="imap", tls=False, starttls=False, user=None, source=None, timeout=None):
+        if port == "imap" and not starttls and not getattr(server, "is_near", True):
+            port, tls = "imaps", True
         super().__init__(dial(server, port, tls, source, timeout))
         self.count = 0
         self.greeting = self.line()
@@ -280,7 +284,7 @@ class Imap(Lines):
 class Pop3(Lines):
     """A POP3 client."""
 
-    def __init__(self, server, port="pop3", tls=False, stls=False, user=None, source=None, timeout=TIMEOUT_S):
+    def __init__(self, server, port="pop3", tls=False, stls=False, user=None, source=None, timeout=None):
         super().__init__(dial(server, port, tls, source, timeout))
         self.one()
         if stls:
