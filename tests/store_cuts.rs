@@ -265,6 +265,29 @@ fn what_was_refused_is_not_there_after_a_power_cut() {
 }
 
 #[test]
+fn what_was_refused_goes_even_where_it_cannot_be_cut_off() {
+    let workers = workers();
+    smol::block_on(async {
+        for fault in [Fault::Sync(0), Fault::SyncKept(0)] {
+            let disk = SimDisk::new();
+            let store = open(&disk, &workers).unwrap();
+            step(&store, 0).await.unwrap();
+            step(&store, 1).await.unwrap();
+            let seen = picture(&store).await.unwrap();
+            disk.fail(fault);
+            // The batch is written, its sync fails, and then the shortening of the segment.
+            disk.fail(Fault::Operation(2, std::io::ErrorKind::Other));
+            step(&store, 3).await.unwrap_err();
+            let cuts = [Cut::Nothing, Cut::Everything, Cut::Some(Tear::Byte, 1), Cut::Some(Tear::Page, 2)];
+            let killed = disk.revive();
+            for after in cuts.map(|cut| killed.reboot(cut)).into_iter().chain([killed.revive()]) {
+                assert_eq!(picture(&open(&after, &workers).unwrap()).await.unwrap(), seen, "{fault:?}");
+            }
+        }
+    });
+}
+
+#[test]
 fn what_was_refused_is_not_there_after_a_restart() {
     let workers = workers();
     smol::block_on(async {

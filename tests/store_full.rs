@@ -29,6 +29,8 @@ type Small = Hooked<Room>;
 #[derive(Debug, Default)]
 struct Room {
     bytes: AtomicU64,
+    /// Octets written to snapshots.
+    snapshot_bytes: AtomicU64,
     /// Blocks in use, by file.
     used: Mutex<std::collections::BTreeMap<String, std::collections::BTreeSet<u64>>>,
 }
@@ -64,6 +66,9 @@ fn own_name(name: &str) -> &str {
 
 impl Hook for Room {
     fn writes(&self, name: &str, octets: Range<u64>) -> io::Result<()> {
+        if name.starts_with("snapshots/") {
+            self.snapshot_bytes.fetch_add(octets.end - octets.start, Ordering::Relaxed);
+        }
         self.take(own_name(name), octets.start, octets.end)
     }
     fn truncates(&self, name: &str, len: u64) {
@@ -142,6 +147,7 @@ fn a_disk_that_fills_up_refuses_what_is_new_keeps_what_is_there_and_goes_on_with
                     assert_eq!(again, Err(Refusal::DiskFull), "{what}");
                 }
                 assert_eq!(store.mailbox_create(alice, "More", None).await.map(drop), Err(Refusal::DiskFull), "{what}");
+                assert!(store.stats().await.unwrap().read_only.is_some(), "{what}: nobody is told");
                 assert_eq!(picture(&store).await.unwrap(), seen, "{what}");
                 // A cut now loses nothing; a start on the full disk works.
                 let after = Small { disk: disk.disk.reboot(Cut::Nothing), hook: disk.hook.clone() };
@@ -161,6 +167,7 @@ fn a_disk_that_fills_up_refuses_what_is_new_keeps_what_is_there_and_goes_on_with
                 assert!(store.lay_ballast().await, "{what}");
                 let new = message(&store, b"there is room").await.unwrap();
                 store.deliver(new, into(&[INBOX])).await.unwrap();
+                assert_eq!(store.stats().await.unwrap().read_only, None, "{what}");
                 let seen = picture(&store).await.unwrap();
                 store.close();
                 drop(store);
@@ -200,7 +207,7 @@ fn the_ballast_is_real_octets_and_comes_back_with_room() {
 fn cut(disk: &Small) -> Small {
     let used = Mutex::new(disk.hook.used.lock().unwrap().clone());
     let bytes = AtomicU64::new(disk.hook.bytes.load(Ordering::Relaxed));
-    Small { disk: disk.disk.reboot(Cut::Everything), hook: Arc::new(Room { bytes, used }) }
+    Small { disk: disk.disk.reboot(Cut::Everything), hook: Arc::new(Room { bytes, used, ..Room::default() }) }
 }
 
 /// Nothing but the store makes room, and it must run for that: a start may not need more than the one before left.
@@ -260,6 +267,81 @@ fn a_full_disk_starts_again_after_any_number_of_cuts_and_salvages() {
         assert!(store.lay_ballast().await, "{} free", disk.hook.free_bytes());
         let new = message(&store, b"there is room").await.unwrap();
         store.deliver(new, into(&[INBOX])).await.unwrap();
+    });
+}
+
+/// Keeps house until nothing is due; the least that was free meanwhile.
+async fn keep(store: &Store, disk: &Small) -> u64 {
+    let mut least = u64::MAX;
+    for _ in 0..100 {
+        let kept = store.keep_house().await.unwrap();
+        least = least.min(disk.hook.free_bytes());
+        if kept == Kept::Nothing {
+            return least;
+        }
+    }
+    panic!("there is always something to do");
+}
+
+/// Copies of what is half empty may not take the room that what is empty would give.
+#[test]
+fn on_a_full_disk_what_is_empty_goes_before_anything_is_copied_that_finds_no_room() {
+    const BYTES: u64 = 300_000;
+    let workers = workers();
+    smol::block_on(async {
+        let disk = small(64 << 20);
+        let options = Options { segment_bytes: 4 << 20, ..Options::default() };
+        let store = open_on(&disk, &workers, options).unwrap();
+        store.account_add("alice@example.org", b"secrets".to_vec(), &[("INBOX", None)]).await.unwrap();
+        for n in 0..120 {
+            let new = message(&store, &noise(n, BYTES as usize)).await.unwrap();
+            store.deliver(new, into(&[INBOX])).await.unwrap();
+        }
+        store.keep_free(8 << 20);
+        disk.hook.bytes.store(disk.hook.used_bytes() + (1 << 20), Ordering::Relaxed);
+        let mut gone = UidSet::range(Uid(1), Uid(40));
+        (41..=120).step_by(2).for_each(|uid| gone.insert(Uid(uid)));
+        store.expunge(INBOX, gone, false).await.unwrap();
+        let least = keep(&store, &disk).await;
+        assert!(least > 400_000, "{least} free");
+        assert!(disk.hook.free_bytes() > 60 * BYTES, "{} free", disk.hook.free_bytes());
+    });
+}
+
+/// A snapshot that finds no room would be begun again at every look, and take the last room each time.
+#[test]
+fn no_snapshot_is_begun_that_finds_no_room() {
+    let workers = workers();
+    smol::block_on(async {
+        let disk = small(64 << 20);
+        let store = open_small(&disk, &workers);
+        store.account_add("alice@example.org", b"secrets".to_vec(), &[("INBOX", None)]).await.unwrap();
+        let many = async |from: u64| {
+            for part in 0..20 {
+                let mut messages = Vec::new();
+                for n in 0..100 {
+                    let new = message(&store, &noise(from + part * 100 + n, 500)).await.unwrap();
+                    messages.push((new, FlagNames::default()));
+                }
+                store.append(INBOX, messages).await.unwrap();
+            }
+        };
+        many(0).await;
+        let snapshot = store.snapshot().await.unwrap();
+        keep(&store, &disk).await;
+        many(2_000).await;
+        store.expunge(INBOX, UidSet::range(Uid(1_500), Uid(4_000)), false).await.unwrap();
+        store.keep_free(8 << 20);
+        disk.hook.bytes.store(disk.hook.used_bytes() + snapshot.bytes / 2, Ordering::Relaxed);
+        disk.hook.snapshot_bytes.store(0, Ordering::Relaxed);
+        for _ in 0..10 {
+            store.keep_house().await.unwrap();
+        }
+        assert_eq!(disk.hook.snapshot_bytes.load(Ordering::Relaxed), 0);
+        // With room it is due.
+        disk.hook.bytes.store(disk.hook.used_bytes() + 8 * snapshot.bytes, Ordering::Relaxed);
+        store.keep_house().await.unwrap();
+        assert!(disk.hook.snapshot_bytes.load(Ordering::Relaxed) > 0);
     });
 }
 

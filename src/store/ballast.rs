@@ -4,7 +4,7 @@
 
 use super::Shared;
 use super::disk::{Disk, create_whole};
-use super::index::{self, IndexError};
+use super::index::IndexError;
 use super::recover::RecoverError;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,7 +15,13 @@ const BYTES: u64 = 4 * 1024 * 1024;
 /// Octets written at a time.
 const PIECE_BYTES: u64 = 256 * 1024;
 /// The last octets of a full disk, which only what makes room may take: a start wants some for the log and the index.
-const SPARE_BYTES: u64 = 1024 * 1024;
+pub(crate) const SPARE_BYTES: u64 = 1024 * 1024;
+/// On a full disk, housework may take this part of what is free, to make more.
+const HOUSEWORK_PART: u64 = 2;
+
+/// What operators are told while there is none.
+pub(crate) const FULL: &str =
+    "the disk is full: what is new is refused, until something is deleted or there is room otherwise";
 
 /// What the disk has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +40,8 @@ pub(crate) struct Ballast {
     /// Octets of the disk that new messages must leave free.
     pub(crate) keep_free_bytes: AtomicU64,
     spent: AtomicBool,
+    /// That there is no room was told.
+    told: AtomicBool,
 }
 
 impl Shared {
@@ -46,6 +54,12 @@ impl Shared {
         if is_little { Room::Little } else { Room::Spare }
     }
 
+    /// Octets that housework may take to make room.
+    pub(crate) fn housework_bytes(&self) -> u64 {
+        let is_free = || self.disk.free_bytes().map_or(u64::MAX, |free_bytes| free_bytes / HOUSEWORK_PART);
+        if self.has_room() { u64::MAX } else { is_free() }
+    }
+
     /// Whether the disk has room for what is new; a disk that does not tell has.
     pub(crate) fn has_room(&self) -> bool {
         let keep_free_bytes = self.ballast.keep_free_bytes.load(Ordering::Relaxed);
@@ -54,6 +68,12 @@ impl Shared {
                 || self.disk.free_bytes().map_or(true, |free_bytes| free_bytes >= keep_free_bytes));
         if !has_room {
             self.keeper.is_full();
+        }
+        if self.ballast.told.swap(!has_room, Ordering::AcqRel) == has_room {
+            match has_room {
+                true => log::info!("the disk has room again"),
+                false => log::error!("{FULL}"),
+            }
         }
         has_room
     }
@@ -68,12 +88,10 @@ impl Shared {
         match self.disk.remove(FILE) {
             Ok(()) => {
                 self.ballast.spent.store(true, Ordering::Release);
-                log::error!(
-                    "the disk is full: what is kept for that is given up; nothing new is taken until there is room"
-                );
+                log::error!("the disk is full: what is kept for that is given up");
                 true
             }
-            // Where none was laid there is none to wait for: each write is refused for itself.
+            // Where none was ever laid there is none to wait for: each write is refused for itself.
             Err(_) => false,
         }
     }
@@ -81,25 +99,22 @@ impl Shared {
     /// Lays the ballast down again, once there is room for it beside what new messages leave free; says whether there is
     /// room now. Blocks.
     pub(crate) fn lay_ballast(&self) -> io::Result<bool> {
-        let is_there = matches!(self.disk.open(FILE).and_then(|file| file.len()), Ok(BYTES));
+        let there = self.disk.open(FILE).and_then(|file| file.len());
+        let is_there = matches!(there, Ok(BYTES));
         if is_there && !self.ballast.spent.load(Ordering::Acquire) {
             return Ok(true);
         }
         let needed = self.ballast.keep_free_bytes.load(Ordering::Relaxed).saturating_add(2 * BYTES);
         if self.disk.free_bytes()? < needed {
-            if !is_there && !self.ballast.spent.swap(true, Ordering::AcqRel) {
-                log::error!(
-                    "the disk is full: there is no room for what is kept for that; nothing new is taken until there is"
-                );
+            if there.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+                self.ballast.spent.store(true, Ordering::Release);
             }
             return Ok(false);
         }
         if !is_there {
             make(&*self.disk)?;
         }
-        if self.ballast.spent.swap(false, Ordering::AcqRel) {
-            log::info!("the disk has room again");
-        }
+        self.ballast.spent.store(false, Ordering::Release);
         Ok(true)
     }
 }
@@ -118,15 +133,17 @@ fn make(disk: &dyn Disk) -> io::Result<()> {
     create_whole(disk, FILE, &parts).map(drop)
 }
 
-/// Gives up, at a start that finds no room, what is kept for that, and then what nobody reads; says what, if there was any.
-pub(crate) fn spend_at_start(disk: &dyn Disk, error: &RecoverError) -> Option<&'static str> {
+/// Gives up, at a start that finds no room, what is kept for that, and then the damaged indexes that were there before it,
+/// which nobody reads; says what, if there was any.
+pub(crate) fn spend_at_start(disk: &dyn Disk, error: &RecoverError, aside: &mut Vec<String>) -> Option<&'static str> {
     if !is_full_start(error) {
         return None;
     }
     if disk.remove(FILE).is_ok() {
         return Some("what is kept for that");
     }
-    index::remove_aside(disk).then_some("what is left of damaged indexes")
+    let removed = aside.drain(..).filter(|name| disk.remove(name).is_ok()).count();
+    (removed > 0).then_some("what is left of damaged indexes")
 }
 
 /// Whether the disk had no room for what the index wanted to write.

@@ -122,16 +122,15 @@ impl Event {
             }
             Self::DomainAdded { .. }
             | Self::AccountAdded { .. }
-            | Self::AccountSecrets { .. }
             | Self::AliasAdded { .. }
             | Self::MailboxesCreated { .. }
-            | Self::MailboxesRenamed { .. }
             | Self::Subscribed { .. }
             | Self::Stored { .. }
             | Self::Copied { .. }
             | Self::Summarized { .. } => true,
-            // A mark may also go, and it is small.
+            // A mark may also go, and it is small. Who fills the disk with a stolen password is locked out by another one.
             Self::Marked(_)
+            | Self::AccountSecrets { .. }
             | Self::RecentShown { .. }
             | Self::DomainRemoved { .. }
             | Self::AccountRemoved { .. }
@@ -139,6 +138,7 @@ impl Event {
             | Self::MailboxDeleted { .. }
             // Into the trash, mostly.
             | Self::Moved { .. }
+            | Self::MailboxesRenamed { .. }
             | Self::Expunged { .. }
             | Self::Purged { .. }
             | Self::Raised { .. }

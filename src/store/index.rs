@@ -592,11 +592,11 @@ fn set_aside(disk: &dyn Disk) -> io::Result<Option<String>> {
     Ok(Some(aside))
 }
 
-/// Removes every index that was put aside; says whether there was any.
-pub(crate) fn remove_aside(disk: &dyn Disk) -> bool {
-    let names = disk.list("").unwrap_or_default();
-    let aside = names.iter().filter(|name| aside_number(name).is_some());
-    aside.filter(|name| disk.remove(name).is_ok()).count() > 0
+/// The names of indexes that were put aside.
+pub(crate) fn aside(disk: &dyn Disk) -> Vec<String> {
+    let mut names = disk.list("").unwrap_or_default();
+    names.retain(|name| aside_number(name).is_some());
+    names
 }
 
 fn aside_number(name: &str) -> Option<u32> {

@@ -294,7 +294,7 @@ impl Store {
         {
             log::warn!("ballast: {error}");
         }
-        if shared.is_roll_due() {
+        if shared.is_roll_due() && shared.fits_roll().await? {
             match shared.roll().await {
                 // What is dead can go all the same.
                 Err(Refusal::DiskFull) => {}
@@ -306,7 +306,10 @@ impl Store {
             // It could not be removed when its time was; the writer looks for it after the next piece of work.
             let _ = shared.queue.checkpoint().recv().await;
         }
-        if is_snapshot_due(&survey, shared.newest_snapshot(), shared.segment_bytes) {
+        let last = shared.newest_snapshot();
+        // One that finds no room is written in vain, and next time again.
+        let fits = last.map_or_else(|| shared.index.bytes(), |last| last.bytes) <= survey.housework_bytes;
+        if fits && is_snapshot_due(&survey, last, shared.segment_bytes) {
             let of = shared.clone();
             match shared.take_snapshot(&shared.keeper()?, move || of.pause()).await {
                 // What is dead can go all the same.
@@ -366,8 +369,9 @@ mod tests {
     }
 
     fn survey_of(live_bytes: u64, log_dead_bytes: u64, event_bytes: u64) -> Survey {
-        let (chosen, held_dead_bytes, is_full) = (Vec::new(), 0, false);
-        Survey { chosen, live_bytes, log_dead_bytes, held_dead_bytes, event_bytes, is_full, is_doomed: false }
+        let (chosen, held_dead_bytes, is_full, housework_bytes) = (Vec::new(), 0, false, u64::MAX);
+        let is_doomed = false;
+        Survey { chosen, live_bytes, log_dead_bytes, held_dead_bytes, event_bytes, is_full, housework_bytes, is_doomed }
     }
 
     #[test]

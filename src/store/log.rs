@@ -11,7 +11,7 @@
 //! says that the one before ends where the last acknowledged batch did.
 
 use super::apply::Place;
-use super::ballast::is_full_io;
+use super::ballast::{SPARE_BYTES, is_full_io};
 use super::batch::Builder;
 use super::disk::{Disk, DiskFile, create_whole};
 use super::sabotage::{self, Sabotage};
@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Zeros are written so far ahead of the batches, so that a commit overwrites and the file system has nothing to note.
 const WINDOW_BYTES: u64 = 256 * 1024;
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+static EMPTY_PAGE: [u8; PAGE_BYTES as usize] = [0; PAGE_BYTES as usize];
 
 /// Gives out segments' numbers: each once, for commit and body segments together.
 #[derive(Debug)]
@@ -129,9 +130,10 @@ impl Log {
     /// What was refused goes for good, so that no start before the next batch finds it, not even after a power cut. Where
     /// the disk fails at that, too, nobody can know.
     pub(crate) fn take_back(&mut self) {
-        let file = self.current.as_ref().map(|current| current.file.clone());
-        self.leave();
-        if let Some(Err(error)) = file.map(|file| file.sync()) {
+        let Some(current) = self.current.take() else { return };
+        // Without its first page it is no batch, either.
+        let done = current.file.truncate(current.end).or_else(|_| current.file.write_at(current.end, &EMPTY_PAGE));
+        if let Err(error) = done.and_then(|()| current.file.sync()) {
             log::warn!("taking a refused batch back: {error}");
         }
     }
@@ -153,7 +155,11 @@ impl Log {
         }
         current.file.write_at(current.end, bytes)?;
         if position.end > current.zeros_to {
-            write_zeros(&*current.file, position.end)?;
+            match write_zeros(&*current.file, position.end) {
+                // The batch has found its room.
+                Err(error) if is_full_io(&error) => {}
+                written => written?,
+            }
             current.zeros_to = position.end + WINDOW_BYTES;
         }
         if !too_late {
@@ -191,10 +197,14 @@ pub(crate) fn begin(disk: &dyn Disk, header: &Header, batch: &[u8]) -> io::Resul
     let alone: Vec<(u64, &[u8])> = vec![(0, &page), (PAGE_BYTES, batch)];
     let zeros = (0..WINDOW_BYTES / ZEROS.len() as u64).map(|n| (end + n * ZEROS.len() as u64, &ZEROS[..]));
     let parts: Vec<(u64, &[u8])> = alone.iter().copied().chain(zeros).collect();
-    match create_whole(disk, &name, &parts) {
-        Err(error) if is_full_io(&error) => create_whole(disk, &name, &alone),
-        made => made,
+    // Nor one with little: the index wants some of it.
+    if disk.free_bytes().map_or(true, |free_bytes| free_bytes >= WINDOW_BYTES + SPARE_BYTES) {
+        match create_whole(disk, &name, &parts) {
+            Err(error) if is_full_io(&error) => {}
+            made => return made,
+        }
     }
+    create_whole(disk, &name, &alone)
 }
 
 /// Gives the zeros written ahead in a segment back, where its last batch ends at `last`: what a kill or a cut leaves of them,

@@ -347,18 +347,20 @@ impl Store {
         recover::clean(&*disk).map_err(|error| failed("log", &error))?;
         let found = recover::look(&*disk).map_err(|error| failed("log", &error))?;
         let numbers = Arc::new(log::Numbers::after(found.highest));
-        let open = |anew| open_index(&disk, &numbers, &found, (&options, anew));
         let is_there = index::is_there(&*disk).map_err(|error| failed("index.redb", &error))?;
         let is_lost = !is_there && !found.is_new();
         if is_lost {
             ::log::error!("index.redb is missing or empty; it is made anew from the newest snapshot and the log");
         }
         let anew = is_lost || options.salvage;
-        let open = |anew| {
+        let mut aside = index::aside(&*disk);
+        let mut open = |anew| {
             loop {
-                let opened = open(anew);
+                // A try before this one may have left a segment.
+                let opened = recover::look(&*disk).map_err(Into::into);
+                let opened = opened.and_then(|found| open_index(&disk, &numbers, &found, (&options, anew)));
                 let Err(error) = &opened else { return opened };
-                let Some(given_up) = ballast::spend_at_start(&*disk, error) else { return opened };
+                let Some(given_up) = ballast::spend_at_start(&*disk, error, &mut aside) else { return opened };
                 ::log::error!("{error}; {given_up} is given up");
             }
         };

@@ -12,7 +12,7 @@ use super::event::Event;
 use super::handle::MESSAGE_WEIGHT_BYTES;
 use super::index::{IndexError, Read};
 use super::keys::{T, key_uid, uid_of_key};
-use super::query::Fault;
+use super::query::{self, Fault};
 use super::reclaim::Pace;
 use super::rows::{self, EntryRow};
 use super::told::{MailboxTold, MessageTold, MessagesTold, RollEnd, StretchTold};
@@ -46,6 +46,8 @@ enum At {
 
 /// The tables of names, in the order they are told: a domain that is not told is gone when nothing is in it.
 const TABLES: [T; 5] = [T::Accounts, T::Aliases, T::Domains, T::Subscriptions, T::Marks];
+/// Octets that a message takes in it, or a little less.
+const TOLD_BYTES: u64 = 40;
 /// Octets of marks that are told as many messages are.
 const MARK_BYTES_STEP: usize = 128;
 
@@ -54,6 +56,16 @@ impl Shared {
     pub(crate) fn is_roll_due(&self) -> bool {
         let told = self.roll_segment.load(Ordering::Acquire);
         self.newest_snapshot().is_some_and(|newest| newest.position.segment > told)
+    }
+
+    /// Whether there is room for that: one that does not come to its end is told in vain, and next time again.
+    pub(crate) async fn fits_roll(self: &Arc<Self>) -> Result<bool, Refusal> {
+        let housework_bytes = self.housework_bytes();
+        if housework_bytes == u64::MAX {
+            return Ok(true);
+        }
+        let messages = self.query(|rx| Ok(query::state(rx)?.messages)).await?;
+        Ok(messages.saturating_mul(TOLD_BYTES) <= housework_bytes)
     }
 
     /// Tells everything again, unless somebody wants the house meanwhile.

@@ -1,5 +1,6 @@
 //! Figures about the store, for `pigeon status` and for tests.
 
+use super::ballast::FULL;
 use super::query;
 use super::rows;
 use super::{Refusal, Shared};
@@ -63,6 +64,7 @@ pub(crate) async fn stats(shared: &Arc<Shared>) -> Result<Stats, Refusal> {
             let state = query::state(rx)?;
             let (live_bytes, dead_bytes) = rows::segment_totals(rx)?;
             let (meter, index) = (&of_shared.meter, &of_shared.index);
+            let trouble = of_shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
             Ok(Stats {
                 written_bytes: meter.written_bytes.load(Ordering::Relaxed),
                 read_bytes: meter.read_bytes.load(Ordering::Relaxed),
@@ -82,7 +84,7 @@ pub(crate) async fn stats(shared: &Arc<Shared>) -> Result<Stats, Refusal> {
                 messages: state.messages,
                 messages_ever: state.message_next.saturating_sub(1),
                 doomed: state.doomed,
-                read_only: of_shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+                read_only: trouble.or_else(|| (!of_shared.has_room()).then(|| FULL.to_owned())),
             })
         })
         .await

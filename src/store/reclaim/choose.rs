@@ -63,8 +63,9 @@ impl Totals {
     }
 }
 
-/// What goes in the next pass: whatever is empty if it adds up, and when too much is dead in all, the emptiest of the others.
-pub(crate) fn choose(sealed: &[Sealed], totals: Totals) -> Vec<Sealed> {
+/// What goes in the next pass: whatever is empty if it adds up, and when too much is dead in all, the emptiest of the others,
+/// as far as copies of what they hold take no more than so many octets.
+pub(crate) fn choose(sealed: &[Sealed], totals: Totals, mut copy_bytes_max: u64) -> Vec<Sealed> {
     let (mut chosen, mut others): (Vec<Sealed>, Vec<Sealed>) =
         sealed.iter().partition(|segment| segment.live_bytes == 0);
     chosen.truncate(EMPTY_MAX);
@@ -82,9 +83,10 @@ pub(crate) fn choose(sealed: &[Sealed], totals: Totals) -> Vec<Sealed> {
         product(a.live_bytes, b.bytes).cmp(&product(b.live_bytes, a.bytes)).then(a.number.cmp(&b.number))
     });
     for segment in others.into_iter().take(SPARSE_MAX) {
-        if dead_bytes <= totals.goal_bytes() {
+        if dead_bytes <= totals.goal_bytes() || segment.live_bytes > copy_bytes_max {
             break;
         }
+        copy_bytes_max = copy_bytes_max.saturating_sub(segment.live_bytes);
         dead_bytes = dead_bytes.saturating_sub(segment.dead_bytes());
         chosen.push(segment);
     }
@@ -101,7 +103,7 @@ mod tests {
 
     fn numbers(segments: &[Sealed], (live_bytes, stuck_bytes, spare_bytes): (u64, u64, u64)) -> Vec<u64> {
         let totals = Totals { live_bytes, stuck_bytes, spare_bytes };
-        choose(segments, totals).iter().map(|segment| segment.number).collect()
+        choose(segments, totals, u64::MAX).iter().map(|segment| segment.number).collect()
     }
 
     #[test]
@@ -127,6 +129,15 @@ mod tests {
         ];
         for (what, segments, totals, expected) in table {
             assert_eq!(numbers(segments, totals), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_is_copied_finds_room_and_what_is_empty_needs_none() {
+        let segments = [sealed(1, 100, 0), sealed(2, 100, 10), sealed(3, 100, 20), sealed(4, 100, 30)];
+        for (copy_bytes_max, expected) in [(0, 1), (9, 1), (10, 2), (29, 2), (30, 3), (60, 4), (u64::MAX, 4)] {
+            let chosen = choose(&segments, Totals::default(), copy_bytes_max);
+            assert_eq!(chosen, segments[..expected], "{copy_bytes_max}");
         }
     }
 

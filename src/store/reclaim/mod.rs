@@ -68,6 +68,8 @@ pub(crate) struct Survey {
     pub(crate) event_bytes: u64,
     /// The disk has no room for new messages: every dead octet counts.
     pub(crate) is_full: bool,
+    /// Octets that may be taken to make room.
+    pub(crate) housework_bytes: u64,
     /// Deleted mailboxes still hold something.
     pub(crate) is_doomed: bool,
 }
@@ -112,8 +114,10 @@ pub(crate) async fn survey(shared: &Arc<Shared>) -> Result<Survey, Refusal> {
         stuck_bytes: stuck.iter().map(Sealed::dead_bytes).sum(),
         spare_bytes: shared.segment_bytes / SPARE_PART,
     };
+    let housework_bytes = shared.housework_bytes();
     Ok(Survey {
-        chosen: choose(&sealed, if is_full { Totals::default() } else { totals }),
+        chosen: choose(&sealed, if is_full { Totals::default() } else { totals }, housework_bytes),
+        housework_bytes,
         live_bytes,
         held_dead_bytes: stuck.iter().filter(is_held).map(Sealed::dead_bytes).sum(),
         is_full,
@@ -144,7 +148,11 @@ pub(crate) async fn pass(shared: &Arc<Shared>, survey: Survey) -> Result<Option<
     let mut done = Reclaimed::default();
     let sparse: BTreeSet<u64> = chosen.iter().filter(|s| s.live_bytes > 0).map(|s| s.number).collect();
     if !sparse.is_empty() {
-        done.copied_bytes = empty(shared, &Arc::new(sparse)).await?;
+        done.copied_bytes = match empty(shared, &Arc::new(sparse)).await {
+            // What is empty can go all the same.
+            Err(Refusal::DiskFull) => 0,
+            copied => copied?,
+        };
     }
     let unpinned = chosen.iter().map(|segment| segment.number).filter(|number| shared.leases.is_unpinned(*number));
     let unpinned: BTreeSet<u64> = unpinned.collect();
