@@ -53,21 +53,39 @@ pub(super) fn ensure(folder: &Path, hosts: &[String], unix_s: i64) -> Result<(Pa
     let (certificate, key) = (folder.join(CERTIFICATE_FILE), folder.join(KEY_FILE));
     let from_s = not_in_the_past(unix_s);
     let ca = ensure_ca(folder, from_s)?;
-    let is_good = match files::examine(&certificate, &key) {
-        Ok(facts) => {
-            let covers_all = || local_names(hosts).iter().all(|name| facts.covers(name));
-            !ca.is_new && !is_near_end(facts.not_after_s, unix_s) && covers_all()
+    let kept = files::examine(&certificate, &key).ok().filter(|_| !ca.is_new);
+    let covers_all = |facts: &files::Certificate| local_names(hosts).iter().all(|name| facts.covers(name));
+    if kept.as_ref().is_some_and(|facts| !is_near_end(facts.not_after_s, unix_s) && covers_all(facts)) {
+        return Ok((certificate, key));
+    }
+    let made = make(&certificate, (&key, kept.is_some()), &ca, server_params(hosts, from_s, ca.not_after_s)?);
+    match (made, kept) {
+        // A full disk keeps nobody from mail.
+        (Err(error), Some(kept)) if kept.not_after_s > unix_s => {
+            log::error!("{error}; the certificate that is there is used on");
         }
-        Err(_) => false,
-    };
-    if !is_good {
-        let pair = KeyPair::generate().map_err(TlsError::NotMade)?;
-        let params = server_params(hosts, from_s, ca.not_after_s)?;
-        let made = params.signed_by(&pair, &ca.issuer).map_err(TlsError::NotMade)?;
-        write(&key, &pair.serialize_pem(), 0o600)?;
-        write(&certificate, &made.pem(), 0o644)?;
+        (made, _) => made?,
     }
     Ok((certificate, key))
+}
+
+/// Makes a certificate: for the key that is there, so that nothing but the certificate is replaced, or for a new one.
+fn make(
+    certificate: &Path,
+    (key, keeps_key): (&Path, bool),
+    ca: &Ca,
+    params: CertificateParams,
+) -> Result<(), TlsError> {
+    let pair = if keeps_key {
+        let pem = fs::read_to_string(key).map_err(|error| TlsError::Read(key.to_owned(), error))?;
+        KeyPair::from_pem(&pem).map_err(|error| TlsError::Malformed(key.to_owned(), error.to_string()))?
+    } else {
+        let pair = KeyPair::generate().map_err(TlsError::NotMade)?;
+        write(key, &pair.serialize_pem(), 0o600)?;
+        pair
+    };
+    let made = params.signed_by(&pair, &ca.issuer).map_err(TlsError::NotMade)?;
+    write(certificate, &made.pem(), 0o644)
 }
 
 /// A certificate for localhost that no file knows.

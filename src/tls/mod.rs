@@ -188,6 +188,24 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_that_cannot_be_replaced_is_used_until_it_ends() {
+        let data = tempfile::tempdir().unwrap();
+        Tls::open(local(data.path(), "a.example.org"), NOW_S).unwrap();
+        let folder = data.path().join("tls");
+        let read = |name: &str| fs::read(folder.join(name)).unwrap();
+        let before = (read("cert.pem"), read("key.pem"));
+        // What is written goes to this name first.
+        fs::create_dir(folder.join("cert.pem.new")).unwrap();
+        Tls::open(local(data.path(), "b.example.org"), NOW_S + DAY_S).unwrap();
+        assert_eq!(before, (read("cert.pem"), read("key.pem")));
+        Tls::open(local(data.path(), "b.example.org"), NOW_S + 3_000 * DAY_S).unwrap_err();
+        fs::remove_dir(folder.join("cert.pem.new")).unwrap();
+        Tls::open(local(data.path(), "b.example.org"), NOW_S + DAY_S).unwrap();
+        assert_ne!(before.0, read("cert.pem"));
+        assert_eq!(before.1, read("key.pem"));
+    }
+
+    #[test]
     fn a_power_cut_between_key_and_certificate_is_mended() {
         let data = tempfile::tempdir().unwrap();
         let other = tempfile::tempdir().unwrap();
