@@ -256,22 +256,29 @@ fn next_batch(
     Ok(None)
 }
 
-/// Whether nothing but zeros lies behind the last batch: then none was there that cannot be read any more.
-pub(crate) fn is_clean_tail(disk: &dyn Disk, last: Position) -> io::Result<bool> {
+/// Gives the zeros written ahead behind the last batch back: what a kill or a cut leaves of them, start after start, would fill
+/// a disk up. Says whether nothing else lay there: then no batch was there that cannot be read any more. What is not zeros
+/// stays, because it tells that there was one.
+pub(crate) fn give_back_zeros(disk: &dyn Disk, last: Position) -> io::Result<bool> {
     let file = disk.open(&file_name(Kind::Commit, last.segment))?;
     let len = file.len()?;
-    let mut offset = last.end;
+    let mut end = len;
     let mut page = [0; PAGE_BYTES as usize];
-    while offset < len {
-        let part = usize::try_from(len - offset).unwrap_or(usize::MAX).min(page.len());
-        let Some(page) = page.get_mut(..part) else {
+    while end > last.end {
+        let bytes = (end - last.end).min(PAGE_BYTES);
+        let Some(page) = page.get_mut(..usize::try_from(bytes).unwrap_or(0)) else {
             break;
         };
-        file.read_at(offset, page)?;
+        file.read_at(end - bytes, page)?;
         if page.iter().any(|octet| *octet != 0) {
-            return Ok(false);
+            break;
         }
-        offset += part as u64;
+        end -= bytes;
     }
-    Ok(true)
+    if end < len
+        && let Err(error) = file.truncate(end)
+    {
+        log::warn!("giving zeros back: {error}");
+    }
+    Ok(end <= last.end)
 }

@@ -207,27 +207,6 @@ pub(crate) fn begin(disk: &dyn Disk, header: &Header, batch: &[u8]) -> io::Resul
     create_whole(disk, &name, &alone)
 }
 
-/// Gives the zeros written ahead in a segment back, where its last batch ends at `last`: what a kill or a cut leaves of them,
-/// start after start, would fill a disk up. What is not zeros stays, because it tells that another batch was torn.
-pub(crate) fn give_back_zeros(disk: &dyn Disk, last: Position) -> io::Result<()> {
-    let file = disk.open(&file_name(Kind::Commit, last.segment))?;
-    let len = file.len()?;
-    let mut end = len;
-    let mut page = [0; PAGE_BYTES as usize];
-    while end > last.end {
-        let bytes = (end - last.end).min(PAGE_BYTES);
-        let Some(page) = page.get_mut(..usize::try_from(bytes).unwrap_or(0)) else {
-            break;
-        };
-        file.read_at(end - bytes, page)?;
-        if page.iter().any(|octet| *octet != 0) {
-            break;
-        }
-        end -= bytes;
-    }
-    if end < len { file.truncate(end) } else { Ok(()) }
-}
-
 fn write_zeros(file: &dyn DiskFile, from: u64) -> io::Result<()> {
     (0..WINDOW_BYTES / ZEROS.len() as u64).try_for_each(|n| file.write_at(from + n * ZEROS.len() as u64, &ZEROS))
 }

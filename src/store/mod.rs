@@ -353,19 +353,18 @@ impl Store {
             ::log::error!("index.redb is missing or empty; it is made anew from the newest snapshot and the log");
         }
         let anew = is_lost || options.salvage;
-        let mut aside = index::aside(&*disk);
+        let (mut aside, mut found) = (index::aside(&*disk), Some(found));
         let mut open = |anew| {
             loop {
                 // A try before this one may have left a segment.
-                let opened = recover::look(&*disk).map_err(Into::into);
+                let opened = found.take().map_or_else(|| recover::look(&*disk), Ok).map_err(Into::into);
                 let opened = opened.and_then(|found| open_index(&disk, &numbers, &found, (&options, anew)));
                 let Err(error) = &opened else { return opened };
                 let Some(given_up) = ballast::spend_at_start(&*disk, error, &mut aside) else { return opened };
                 ::log::error!("{error}; {given_up} is given up");
             }
         };
-        let opened = open(anew);
-        let opened = match opened {
+        let opened = match open(anew) {
             // What cannot be read now may be in a moment.
             Err(error) if error.is_broken_index() && !anew => {
                 ::log::error!("{error}; trying again");

@@ -7,11 +7,11 @@
 
 use super::apply::{News, Place, apply};
 use super::batch::Batch;
-use super::chain::{Damage, chain, walk};
+use super::chain::{Damage, chain, give_back_zeros, walk};
 use super::disk::{Disk, is_unreadable};
 use super::event::Event;
 use super::index::{Index, IndexError, Tx};
-use super::log::{Log, Numbers, begin, give_back_zeros};
+use super::log::{Log, Numbers, begin};
 use super::sabotage::{self, Sabotage};
 use super::segment::{Header, Kind, PAGE_BYTES, Position, parse_name};
 use super::snapshot;
@@ -166,14 +166,9 @@ pub(crate) fn start(
         Ok(())
     })?;
     let end = held.as_ref().map_or(last, |(_, after, _)| *after);
-    if reading.proves_end && end.segment != 0 && !super::chain::is_clean_tail(&**disk, end).unwrap_or(false) {
+    if end.segment != 0 && !give_back_zeros(&**disk, end).unwrap_or(false) && reading.proves_end {
         // No damage: a kill or a cut in the middle of a batch looks like that too.
         damage.uncertain_end = true;
-    }
-    if end.segment != 0
-        && let Err(error) = give_back_zeros(&**disk, end)
-    {
-        log::debug!("giving zeros back: {error}");
     }
     let mut log = Log::new(disk.clone(), numbers.clone(), segment_bytes, last);
     if let Some((batch, after, damaged)) = held.take_if(|_| sabotage::is(Sabotage::TrustTheLastBatch)) {

@@ -76,14 +76,8 @@ fn make(
     ca: &Ca,
     params: CertificateParams,
 ) -> Result<(), TlsError> {
-    let pair = if keeps_key {
-        let pem = fs::read_to_string(key).map_err(|error| TlsError::Read(key.to_owned(), error))?;
-        KeyPair::from_pem(&pem).map_err(|error| TlsError::Malformed(key.to_owned(), error.to_string()))?
-    } else {
-        let pair = KeyPair::generate().map_err(TlsError::NotMade)?;
-        write(key, &pair.serialize_pem(), 0o600)?;
-        pair
-    };
+    let kept = if keeps_key { key_there(key)? } else { None };
+    let pair = kept.map_or_else(|| new_key(key), Ok)?;
     let made = params.signed_by(&pair, &ca.issuer).map_err(TlsError::NotMade)?;
     write(certificate, &made.pem(), 0o644)
 }
@@ -104,18 +98,16 @@ struct Ca {
 
 fn ensure_ca(folder: &Path, from_s: i64) -> Result<Ca, TlsError> {
     let (certificate, key) = (folder.join(CA_FILE), folder.join(CA_KEY_FILE));
-    let pair = match fs::read_to_string(&key) {
-        Ok(pem) => KeyPair::from_pem(&pem).map_err(|error| TlsError::Malformed(key, error.to_string()))?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let pair = KeyPair::generate().map_err(TlsError::NotMade)?;
-            write(&key, &pair.serialize_pem(), 0o600)?;
+    let pair = match key_there(&key)? {
+        Some(pair) => pair,
+        None => {
+            let pair = new_key(&key)?;
             // Whatever certificate there was, its key is lost.
             if certificate.exists() {
                 fs::remove_file(&certificate).map_err(|error| TlsError::Write(certificate.clone(), error))?;
             }
             pair
         }
-        Err(error) => return Err(TlsError::Read(key, error)),
     };
     let kept = files::chain(&certificate).and_then(|chain| files::facts(&certificate, &chain));
     let params = ca_params(&pair, from_s)?;
@@ -128,6 +120,25 @@ fn ensure_ca(folder: &Path, from_s: i64) -> Result<Ca, TlsError> {
         }
     };
     Ok(Ca { issuer: Issuer::new(params, pair), not_after_s, is_new })
+}
+
+/// The key in a file; nothing when there is no such file.
+fn key_there(path: &Path) -> Result<Option<KeyPair>, TlsError> {
+    match fs::read_to_string(path) {
+        Ok(pem) => match KeyPair::from_pem(&pem) {
+            Ok(pair) => Ok(Some(pair)),
+            Err(error) => Err(TlsError::Malformed(path.to_owned(), error.to_string())),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(TlsError::Read(path.to_owned(), error)),
+    }
+}
+
+/// A new key, in its file.
+fn new_key(path: &Path) -> Result<KeyPair, TlsError> {
+    let pair = KeyPair::generate().map_err(TlsError::NotMade)?;
+    write(path, &pair.serialize_pem(), 0o600)?;
+    Ok(pair)
 }
 
 fn ca_params(pair: &KeyPair, from_s: i64) -> Result<CertificateParams, TlsError> {
