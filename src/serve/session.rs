@@ -20,6 +20,8 @@ pub(super) type Session = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// What a connection takes beside its buffers: its socket's bookkeeping and its session's future.
 const CONNECTION_BYTES: usize = 4 * 1024;
 
+const NO_MEMORY: &str = "the memory is spent";
+
 /// Starts a session for `socket`, or refuses it politely.
 pub(super) fn start(server: &Arc<Server>, service: Service, socket: Socket) {
     let (peer, name) = (socket.peer.ip(), service.name());
@@ -28,7 +30,7 @@ pub(super) fn start(server: &Arc<Server>, service: Service, socket: Socket) {
             let session = run(server.clone(), service, socket, (pass, grant));
             return server.executor.spawn(session).detach();
         }
-        (Ok(_), None) => "the memory is spent",
+        (Ok(_), None) => NO_MEMORY,
         (Err(Full::Server), _) => "too many",
         (Err(Full::Address), _) => &format!("too many from {peer}"),
     };
@@ -56,13 +58,15 @@ async fn run(server: Arc<Server>, service: Service, socket: Socket, held: (Pass,
     let mut wire = Wire::new(socket, server.wire.clone());
     if service.is_tls() {
         // Boxed, because a handshake is large and over soon.
-        match Box::pin(wire.start_tls(server.tls.config())).await {
-            Ok(()) => {}
-            Err(WireError::Failed(error)) => {
-                log::info!("tls handshake failed service={} peer={peer} error={error}", service.name());
-                return;
+        if let Err(error) = Box::pin(wire.start_tls(server.tls.config())).await {
+            let name = service.name();
+            match error {
+                WireError::NoMemory => log::warn!("refused a connection: {NO_MEMORY} service={name}"),
+                WireError::TimedOut => log::info!("tls handshake failed service={name} peer={peer} error=timed out"),
+                WireError::Failed(error) => log::info!("tls handshake failed service={name} peer={peer} error={error}"),
+                WireError::Closed | WireError::Stopping | WireError::LineTooLong | WireError::Revoked => {}
             }
-            Err(_) => return,
+            return;
         }
     }
     let session = sabotage::doom(service, protocol(&server, service, wire));

@@ -187,6 +187,28 @@ mod tests {
     }
 
     #[test]
+    fn a_try_that_comes_to_nothing_leaves_the_log_as_it_was() {
+        let disk = with_bad_events(5);
+        let before = disk.list("log").unwrap().len();
+        anew(&disk).unwrap();
+        assert_eq!(disk.list("log").unwrap().len(), before + 1, "{:?}", disk.list("log"));
+        let mut failed = 0;
+        for n in 0.. {
+            let disk = with_bad_events(0);
+            let (before, reads) = (disk.list("log").unwrap(), disk.counters().reads);
+            disk.fail(Fault::Read(n));
+            if anew(&disk).is_err() {
+                failed += 1;
+                assert_eq!(disk.list("log").unwrap(), before, "read {n}");
+            }
+            if disk.counters().reads - reads <= n {
+                break;
+            }
+        }
+        assert!(failed > 2, "{failed}");
+    }
+
+    #[test]
     fn a_mailbox_whose_row_is_out_of_shape_keeps_no_other_from_being_raised() {
         let disk = with_bad_events(0);
         let store = open(&disk);

@@ -13,7 +13,7 @@ use super::event::Event;
 use super::index::{Index, IndexError, Tx};
 use super::log::{Log, Numbers, begin};
 use super::sabotage::{self, Sabotage};
-use super::segment::{Header, Kind, PAGE_BYTES, Position, parse_name};
+use super::segment::{Header, Kind, PAGE_BYTES, Position, file_name, parse_name};
 use super::snapshot;
 use std::collections::BTreeSet;
 use std::io;
@@ -181,9 +181,15 @@ pub(crate) fn start(
         let file = begin(&**disk, &Header { kind: Kind::Commit, number, salt, predecessor: last }, &bytes)?;
         let end = PAGE_BYTES + bytes.len() as u64;
         let after = Position { segment: number, end, sequence, crc };
-        let batch = Batch::read(&*file, (number, Some(salt)), PAGE_BYTES, end)?;
-        let batch = batch.ok_or_else(|| RecoverError::Log(format!("segment {number} does not read back")))?;
-        replay.add(batch, after, damaged)?;
+        let batch = Batch::read(&*file, (number, Some(salt)), PAGE_BYTES, end).map_err(RecoverError::from);
+        let batch = batch
+            .and_then(|batch| batch.ok_or_else(|| RecoverError::Log(format!("segment {number} does not read back"))));
+        if let Err(error) = batch.and_then(|batch| replay.add(batch, after, damaged)).and_then(|()| replay.flush()) {
+            // The batch is still where it was, and is what the next start must find.
+            drop(disk.remove(&file_name(Kind::Commit, number)));
+            drop(disk.sync_folder("log"));
+            return Err(error);
+        }
         log.go_on(file, salt, after);
     }
     replay.flush()?;

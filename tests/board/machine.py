@@ -188,6 +188,8 @@ class Machine:
         return self
 
     def __exit__(self, kind, value, trace):
+        if kind is not None and kind is not Ended:  # whose text has it
+            print(f"The console's end:\n{self.tail()}")
         self.kill()
 
 
