@@ -13,7 +13,6 @@ mod bytes;
 mod chain;
 mod chunk;
 mod codec;
-mod content;
 mod decide;
 mod disk;
 mod event;

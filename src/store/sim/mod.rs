@@ -6,35 +6,20 @@
 //! The model: a write is durable once a sync of its file has returned; a name once a sync of its folder has. After a failed
 //! sync the pages count as clean, as Linux has it: a later sync that succeeds does not make them durable.
 
-use super::content::{Content, is_zeros};
+mod content;
+mod cut;
+mod dice;
+mod world;
+
 use super::disk::{Disk, DiskFile, Lock};
-use std::collections::BTreeMap;
-use std::fmt;
+use content::{Content, is_zeros};
+pub use cut::{Cut, Tear};
+use cut::{File, Pending, after_cut, apply};
+pub use dice::Dice;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// The smallest part of a write that a tear may leave old.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tear {
-    /// Any byte.
-    Byte,
-    /// 512 bytes.
-    Sector,
-    /// 4,096 bytes.
-    Page,
-}
-
-/// What a power cut leaves of what was not synced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
-    /// Nothing.
-    Nothing,
-    /// Everything, as if it had been written back in time.
-    Everything,
-    /// Some writes, in any order, some of them in part: the seed decides.
-    Some(Tear, u64),
-}
+use world::{Hidden, World, set_name};
 
 /// What fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,78 +113,6 @@ impl std::ops::Sub for Counters {
 pub struct SimDisk {
     world: Arc<Mutex<World>>,
     lock: Arc<AtomicBool>,
-}
-
-#[derive(Default)]
-struct World {
-    files: Vec<File>,
-    names: BTreeMap<String, usize>,
-    durable_names: BTreeMap<String, usize>,
-    /// Changes of names since their folder was synced.
-    pending_names: Vec<(String, Option<usize>)>,
-    counters: Counters,
-    faults: Vec<(u64, Fault)>,
-    stop_at: Option<u64>,
-    is_off: bool,
-    /// Octets that all files together may have.
-    room: Option<u64>,
-    /// Whether durable contents are kept; figures do not need them.
-    keeps_durable: bool,
-    watcher: Option<Hidden>,
-}
-
-/// A watcher, which has nothing to print.
-#[derive(Clone)]
-struct Hidden(Watcher);
-
-impl fmt::Debug for World {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "World({} files)", self.files.len())
-    }
-}
-
-#[derive(Clone, Default)]
-#[expect(clippy::rc_buffer, reason = "shared until it is written to, then copied")]
-struct File {
-    live: Content,
-    durable: Content,
-    pending: Arc<Vec<Pending>>,
-}
-
-#[derive(Clone)]
-enum Pending {
-    Write(usize, Arc<[u8]>),
-    Truncate(usize),
-}
-
-/// A small generator of our own (splitmix64), so that a seed means the same for ever.
-#[derive(Clone, Debug)]
-pub struct Dice(pub u64);
-
-impl Dice {
-    /// One of so many sides, from 0 on.
-    pub fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % sides.max(1)
-    }
-
-    /// Once in so many times.
-    pub fn once_in(&mut self, times: u64) -> bool {
-        self.roll(times) == 0
-    }
-
-    /// One of these; nothing when there are none.
-    pub fn pick<'a, O>(&mut self, from: &'a [O]) -> Option<&'a O> {
-        from.get(usize::try_from(self.roll(from.len() as u64)).unwrap_or(usize::MAX))
-    }
-
-    /// So many octets that nothing makes shorter.
-    pub fn octets(&mut self, bytes: usize) -> Vec<u8> {
-        std::iter::repeat_with(|| self.roll(256).to_le_bytes()).map(|[octet, ..]| octet).take(bytes).collect()
-    }
 }
 
 impl Default for SimDisk {
@@ -335,158 +248,6 @@ impl SimDisk {
         world.durable_names.insert(name.to_owned(), number);
     }
 }
-
-fn set_name(names: &mut BTreeMap<String, usize>, name: &str, file: Option<usize>) {
-    match file {
-        Some(file) => names.insert(name.to_owned(), file),
-        None => names.remove(name),
-    };
-}
-
-fn apply(to: &mut Content, change: &Pending) {
-    match change {
-        Pending::Write(offset, from) => to.write(*offset, from),
-        Pending::Truncate(len) => to.resize(*len),
-    }
-}
-
-/// What a cut leaves of a file.
-fn after_cut(file: &File, cut: Cut, dice: &mut Dice) -> File {
-    let mut contents = file.durable.clone();
-    for change in file.pending.iter() {
-        match (cut, change) {
-            (Cut::Nothing, _) => {}
-            (Cut::Everything, change) => apply(&mut contents, change),
-            (Cut::Some(tear, _), Pending::Write(offset, from)) => tear_into(&mut contents, *offset, from, tear, dice),
-            (Cut::Some(..), Pending::Truncate(_)) => {
-                if dice.roll(2) == 0 {
-                    apply(&mut contents, change);
-                }
-            }
-        }
-    }
-    File { live: contents.clone(), durable: contents, pending: Arc::default() }
-}
-
-/// Lets a write arrive whole, not at all, or in part.
-fn tear_into(to: &mut Content, offset: usize, from: &[u8], tear: Tear, dice: &mut Dice) {
-    match dice.roll(3) {
-        0 => return,
-        1 => return to.write(offset, from),
-        _ => {}
-    }
-    let unit = match tear {
-        Tear::Byte => 1,
-        Tear::Sector => 512,
-        Tear::Page => 4096,
-    };
-    if dice.roll(2) == 0 {
-        // The first so many units came.
-        let units = from.len().div_ceil(unit) as u64;
-        let bytes = usize::try_from(dice.roll(units + 1)).unwrap_or(0) * unit;
-        return to.write(offset, from.get(..bytes.min(from.len())).unwrap_or(from));
-    }
-    // Some units came, in any order; single bytes in runs of up to 64, or nothing would ever be whole.
-    let mut at = 0;
-    while at < from.len() {
-        let run = if unit == 1 { 1 + usize::try_from(dice.roll(64)).unwrap_or(0) } else { unit };
-        let end = (at + run).min(from.len());
-        if dice.roll(2) == 0
-            && let Some(part) = from.get(at..end)
-        {
-            to.write(offset + at, part);
-        }
-        at = end;
-    }
-}
-
-impl World {
-    /// Counts a changing operation; false in the answer says that it fails half-way because the power goes.
-    fn operation(&mut self, name: &str, needs_room: bool) -> io::Result<bool> {
-        if self.is_off {
-            return Err(io::Error::other("the power is off"));
-        }
-        let number = self.counters.operations;
-        self.counters.operations += 1;
-        if self.stop_at.is_some_and(|at| number >= at) {
-            self.is_off = true;
-            return Ok(false);
-        }
-        for (from, fault) in &self.faults {
-            match fault {
-                Fault::Operation(_, kind) if number == *from => return Err((*kind).into()),
-                Fault::Full if needs_room => return Err(io::ErrorKind::StorageFull.into()),
-                Fault::FullIn(of) if needs_room && name.starts_with(of) => {
-                    return Err(io::ErrorKind::StorageFull.into());
-                }
-                Fault::Operation(..) | Fault::Full | Fault::FullIn(_) => {}
-                Fault::Sync(_) | Fault::SyncKept(_) | Fault::Read(_) | Fault::ReadEio(_) => {}
-            }
-        }
-        Ok(true)
-    }
-
-    /// Octets of all files that have a name.
-    fn used_bytes(&self) -> u64 {
-        self.names.values().filter_map(|file| self.files.get(*file)).map(|file| file.live.len() as u64).sum()
-    }
-
-    /// Whether so many octets more find room.
-    fn has_room_for(&self, bytes: usize) -> bool {
-        bytes == 0 || self.room.is_none_or(|room| self.used_bytes() + bytes as u64 <= room)
-    }
-
-    /// Whether this sync fails, and how.
-    fn failing_sync(&self) -> Option<Fault> {
-        let number = self.counters.syncs;
-        let is_sync = |fault: &Fault| matches!(fault, Fault::Sync(_) | Fault::SyncKept(_));
-        self.faults.iter().find(|(from, fault)| is_sync(fault) && *from == number).map(|(_, fault)| *fault)
-    }
-
-    fn failing_read(&self) -> Option<io::Error> {
-        let number = self.counters.reads;
-        self.faults.iter().filter(|(from, _)| *from == number).find_map(|(_, fault)| match fault {
-            Fault::Read(_) => Some(io::Error::other("the read failed")),
-            Fault::ReadEio(_) => Some(io::Error::from_raw_os_error(EIO)),
-            Fault::Operation(..) | Fault::Sync(_) | Fault::SyncKept(_) | Fault::Full | Fault::FullIn(_) => None,
-        })
-    }
-
-    /// Tells whoever watches, with the disk as it would be found after a cut now.
-    fn tell(&self, kind: Kind, name: &str) {
-        let Some(Hidden(watcher)) = &self.watcher else {
-            return;
-        };
-        let world = Self {
-            files: self.files.clone(),
-            names: self.names.clone(),
-            durable_names: self.durable_names.clone(),
-            pending_names: self.pending_names.clone(),
-            counters: self.counters,
-            room: self.room,
-            keeps_durable: self.keeps_durable,
-            is_off: true,
-            ..Self::default()
-        };
-        watcher(&Operation { kind, name }, SimDisk::of(world));
-    }
-
-    fn name_of(&self, number: usize) -> String {
-        self.names.iter().find(|(_, file)| **file == number).map_or_else(String::new, |(name, _)| name.clone())
-    }
-
-    fn file(&mut self, number: usize) -> io::Result<&mut File> {
-        self.files.get_mut(number).ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn rename(&mut self, name: &str, file: Option<usize>) {
-        set_name(&mut self.names, name, file);
-        self.pending_names.push((name.to_owned(), file));
-    }
-}
-
-/// The system's number for a page that cannot be read.
-const EIO: i32 = 5;
 
 fn power_is_gone<O>() -> io::Result<O> {
     Err(io::Error::other("the power went"))
