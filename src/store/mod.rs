@@ -23,7 +23,6 @@ mod keeper;
 mod keys;
 mod lease;
 mod log;
-mod mend;
 mod names;
 mod pulse;
 mod query;

@@ -245,7 +245,7 @@ pub struct Account {
 impl Account {
     /// Whether its address was lost and another made up for it.
     pub fn is_made_up(&self) -> bool {
-        self.address.strip_suffix(super::mend::DOMAIN).is_some_and(|rest| rest.ends_with('@'))
+        self.address.strip_suffix(super::apply::RECOVERED_DOMAIN).is_some_and(|rest| rest.ends_with('@'))
     }
 }
 
@@ -287,7 +287,7 @@ pub struct Mailbox {
 impl Mailbox {
     /// Whether its name was lost and another made up for it.
     pub fn is_made_up(&self) -> bool {
-        let made_up = format!("{} {}", super::mend::MAILBOX, self.id.0);
+        let made_up = format!("{} {}", super::apply::RECOVERED_MAILBOX, self.id.0);
         self.name.strip_prefix(&made_up).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     }
 }

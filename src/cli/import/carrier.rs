@@ -1,8 +1,8 @@
 //! Carries messages to the store: what the two ends of the control socket say to each other during an import.
 
-use super::super::output::{Failure, complain, failed, say};
-use super::super::progress::Progress;
 use super::{LINE_BYTES_MAX, Position};
+use crate::cli::output::{Failure, complain, failed, say};
+use crate::cli::progress::Progress;
 use crate::config::Config;
 use crate::net::{FRAME_BYTES_MAX, LocalClient};
 use crate::serve::transfer::{Acked, Arrived, BATCH_BYTES, BATCH_MESSAGES_MAX, Before, ImportOrder, Line, Marks, kind};
@@ -121,7 +121,7 @@ impl Carrier {
         self.order(kind::MAILBOX, name.as_bytes())
     }
 
-    pub(super) fn commit(&mut self) -> Result<(), Stop> {
+    fn commit(&mut self) -> Result<(), Stop> {
         if self.labels.is_empty() { Ok(()) } else { self.order(kind::COMMIT, b"") }
     }
 

@@ -1,7 +1,7 @@
 //! The flags and dates of .eml files, told by `index.tsv` beside them.
 
-use super::super::archive::IndexLine;
 use super::LINE_BYTES_MAX;
+use crate::cli::archive::IndexLine;
 use crate::serve::transfer::Marks;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};

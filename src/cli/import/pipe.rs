@@ -1,7 +1,7 @@
 //! A message's octets on their way to the store: without what its archive added, with the line ends that mail has.
 
-use super::super::archive::{Heading, ToCrlf};
 use super::carrier::{Carrier, Stop};
+use crate::cli::archive::{Heading, ToCrlf};
 use std::fs::File;
 use std::io::{self, Read, Seek};
 

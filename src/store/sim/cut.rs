@@ -66,7 +66,7 @@ pub(super) fn after_cut(file: &File, cut: Cut, dice: &mut Dice) -> File {
 }
 
 /// Lets a write arrive whole, not at all, or in part.
-pub(super) fn tear_into(to: &mut Content, offset: usize, from: &[u8], tear: Tear, dice: &mut Dice) {
+fn tear_into(to: &mut Content, offset: usize, from: &[u8], tear: Tear, dice: &mut Dice) {
     match dice.roll(3) {
         0 => return,
         1 => return to.write(offset, from),

@@ -1,19 +1,21 @@
-//! Applies what the log tells again ([`super::roll`]) to an index that was made from a log with gaps: what is told is there,
+//! Applies what the log tells again ([`crate::store::roll`]) to an index that was made from a log with gaps: what is told is there,
 //! what is not told is gone. Whatever an event names and nobody told of gets a placeholder, so that no message is lost for want of
 //! a name. Part of [`super::apply`], and as total and deterministic; an index that lacks nothing is left as it is.
 
-use super::apply::{
-    News, account_added, account_removed, alias_added, alias_removed, arrive, count_in_domain, doom, expunged,
-    flags_changed, holders, intern, mailboxes_created, marked, put_address, remove_address, rename,
+use super::News;
+use super::accounts::{
+    account_added, account_removed, alias_added, alias_removed, count_in_domain, marked, put_address, remove_address,
 };
-use super::event::NewMailbox;
-use super::index::{IndexError, Read, Tx};
-use super::keys::{T, key_name, key_u64};
-use super::query;
-use super::rows::{self, EntryRow, one};
-use super::runs;
-use super::told::{MailboxTold, MessageTold, MessagesTold, NamesTold, RollEnd, StretchTold};
-use super::types::*;
+use super::mailboxes::{doom, mailboxes_created, rename};
+use super::messages::{arrive, expunged, flags_changed, holders, intern};
+use crate::store::event::NewMailbox;
+use crate::store::index::{IndexError, Read, Tx};
+use crate::store::keys::{T, key_name, key_u64};
+use crate::store::query;
+use crate::store::rows::{self, EntryRow, one};
+use crate::store::runs;
+use crate::store::told::{MailboxTold, MessageTold, MessagesTold, NamesTold, RollEnd, StretchTold};
+use crate::store::types::*;
 use std::collections::BTreeSet;
 
 /// The domain of accounts whose address is not known; nobody else's mail ever goes there (RFC 2606 section 2).
