@@ -166,6 +166,28 @@ fn a_board_comes_up_whatever_is_on_its_card() {
 }
 
 #[test]
+fn a_restore_is_seen_in_whatever_way_it_is_written() {
+    let rows: [(&str, &str, &str); 8] = [
+        ("pigeon.toml", "[board]\nrestore = true\n", "yes"),
+        ("pigeon.toml.txt", "\u{feff}[board]\r\n  restore=true # from the old card\r\n", "yes"),
+        ("pigeon.toml", "board.restore = true\n", "yes"),
+        ("pigeon.toml", "board = { account = \"a@b.example\", restore = true }\n", "yes"),
+        // Beside a mistake.
+        ("pigeon.toml", "[board]\nname = “post”\nrestore = true\n", "yes"),
+        ("pigeon.toml", "[board]\n# restore = true\n", "no"),
+        ("pigeon.toml", "[accounts]\nrestore = true\n", "no"),
+        ("other.toml", "[board]\nrestore = true\n", "no"),
+    ];
+    for (name, text, expected) in rows {
+        let board = Board::new();
+        board.write(name, text);
+        let said = board.pigeon(&["board", "wants-restore", "--boot", "boot"]).assert().success();
+        assert_eq!(String::from_utf8_lossy(&said.get_output().stdout).trim(), expected, "{name}: {text}");
+        assert!(!board.data().exists() && fs::read_dir(board.boot()).unwrap().count() == 1, "nothing is written");
+    }
+}
+
+#[test]
 fn imagers_file_is_read_beside_ours() {
     let board = Board::new();
     board.write("pigeon.toml", "# nothing\n[board]\n# account = \"alice@example.org\"\n");

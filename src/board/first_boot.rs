@@ -295,6 +295,13 @@ fn find(
     found.or_else(|| Some((kept, false, fs::read_to_string(data.join(kept)).ok()?)))
 }
 
+/// Whether the file on the card in `boot` asks for the mail of a backup; read as [`Plan::read`] reads it, nothing is written.
+pub fn wants_restore(boot: &Path) -> bool {
+    let card = Folder(boot.to_owned());
+    let found = find(&card, Path::new(""), OURS, "", &mut Vec::new());
+    found.is_some_and(|(_, on_card, text)| on_card && read_board(&text, Path::new("")).1.restore)
+}
+
 fn says_anything(text: &str) -> bool {
     text.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with(['#', '[']))
 }

@@ -7,6 +7,8 @@
 //!     custom.toml); writes DATA/pigeon.toml (`data = "."`), makes accounts, erases secrets from the card, writes
 //!     DIR/pigeon-report.txt and the settings (default /run/board/settings, mode 0600). The report goes to stdout too.
 //!     Exit 0 whatever is in the file.
+//! pigeon board wants-restore --boot DIR
+//!     before that, while there is no store: prints `yes` where DIR's file asks for the mail of a backup, else `no`.
 //! pigeon board report --boot DIR [--settings FILE] [ADDRESS...]
 //!     when the network is up: the report's last part says how to connect, to these addresses. Written when it changed.
 //! pigeon board grow --disk DEV --partition N --mount DIR
@@ -26,7 +28,7 @@
 //! `HOSTNAME` (the box, one label), `MAILNAME` (the server's `hostname`), `ADDRESS` (`192.0.2.10/24`, blank between; empty:
 //! DHCP), `GATEWAY`, `DNS` (blank between), `NTP` (blank between, `host` or `host:port`), `WIFI_SSID`, `WIFI_SSID_HEX`,
 //! `WIFI_PSK` (64 hex digits; empty: open), `WIFI_COUNTRY` (two letters), `WIFI_HIDDEN` (1 or empty), `SSH_KEY` (one key a
-//! line), `RESTORE` (1 or empty).
+//! line).
 //!
 //! Slots: `DIR/slot-a/system` and `DIR/slot-b/system`, as long as a system may become; and `DIR/slots.env`, 512 octets, always
 //! overwritten in place: lines `good=a`, `try=b` or `try=`, `tries=2`, padded with line ends. The boot loader boots `try` while
@@ -52,7 +54,7 @@ mod text;
 mod update;
 
 pub use clock::keep_clock;
-pub use first_boot::{NewAccount, Outcome, Plan, machine_memory, tell_addresses};
+pub use first_boot::{NewAccount, Outcome, Plan, machine_memory, tell_addresses, wants_restore};
 pub use grow::{GrowError, Grown, grow};
 pub use mbr::TableError;
 pub use mdns::answer_for_name;

@@ -27,7 +27,6 @@ pub(super) fn lines(board: &Board, hostname: &str) -> String {
         ("WIFI_COUNTRY", of_wifi(|wifi| wifi.country.clone())),
         ("WIFI_HIDDEN", truth(wifi.is_some_and(|wifi| wifi.hidden))),
         ("SSH_KEY", board.ssh_keys.join("\n")),
-        ("RESTORE", truth(board.restore)),
     ];
     settings.iter().map(|(key, value)| format!("{key}='{}'\n", value.replace('\'', "'\\''"))).collect()
 }
@@ -81,7 +80,7 @@ mod tests {
             ..Board::default()
         };
         let script = format!(
-            "{}printf '%s|%s|%s|%s' \"$WIFI_SSID\" \"$SSH_KEY\" \"$HOSTNAME\" \"$RESTORE\"",
+            "{}printf '%s|%s|%s|%s' \"$WIFI_SSID\" \"$SSH_KEY\" \"$HOSTNAME\" \"$WIFI_HIDDEN\"",
             lines(&board, "m")
         );
         let said = Command::new("sh").args(["-eu", "-c", &script]).output().unwrap();

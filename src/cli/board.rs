@@ -6,7 +6,7 @@ use crate::accounts::weakness;
 use crate::base::replace_file;
 use crate::board::{
     GrowError, NewAccount, Outcome, Plan, ReleaseError, Slot, answer_for_name, apply, grow, healthy, judge, keep_clock,
-    machine_memory, open, tell_addresses, verify,
+    machine_memory, open, tell_addresses, verify, wants_restore,
 };
 use crate::config::{Service, human_bytes};
 use crate::serve::{self, Answer, Asked, Password, Request, become_owner, create_folder};
@@ -16,6 +16,7 @@ use std::path::Path;
 pub(super) fn run(order: BoardOrder) -> Result<(), Failure> {
     match order {
         BoardOrder::FirstBoot { boot, data, settings, memory } => first_boot(&boot, &data, &settings, memory),
+        BoardOrder::WantsRestore { boot } => say(if wants_restore(&boot) { "yes\n" } else { "no\n" }),
         BoardOrder::Report { boot, addresses, .. } => tell_addresses(&boot, &addresses)
             .map_err(|error| Failure::Failed(format!("cannot write the report in {}: {error}", boot.display()))),
         BoardOrder::Grow { disk, partition, mount } => {

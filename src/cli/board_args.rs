@@ -30,6 +30,20 @@ Example:
         memory: Option<u64>,
     },
 
+    /// Say whether the card's file asks for the mail of a backup
+    #[command(after_help = "\
+Before first-boot, while the data partition holds no mail: prints yes where pigeon.toml (or
+pigeon.toml.txt) says `restore = true` below [board], in whatever way of writing TOML has for it,
+else no. Writes nothing.
+
+Example:
+  pigeon board wants-restore --boot /boot")]
+    WantsRestore {
+        /// The card's FAT partition
+        #[arg(long, value_name = "DIR")]
+        boot: PathBuf,
+    },
+
     /// Say in the card's report how to connect
     #[command(after_help = "Example:\n  pigeon board report --boot /boot 192.0.2.10 2001:db8::10")]
     Report {
