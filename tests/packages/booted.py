@@ -95,6 +95,41 @@ def serves(report, package):
             trial(report, root, machine)
 
 
+def elsewhere(root, machine, check):
+    """The mail in another folder and back again, as README says: the weekly look goes with it, and is not passed over."""
+    grant = "[Service]\nReadWritePaths=/srv/mail\n"
+    units = ("pigeon", "pigeon-verify")
+    machine.run("systemctl", "stop", "pigeon")
+    machine.run("mv", "/var/lib/pigeon", "/srv/mail")
+    machine.run("sed", "-i", 's|^data = .*|data = "/srv/mail"|', "/etc/pigeon/pigeon.toml")
+    for unit in units:
+        folder = f"/run/systemd/system/{unit}.service.d"
+        machine.run("sh", "-c", f"mkdir -p {folder} && cat > {folder}/elsewhere.conf", text=grant)
+    machine.run("systemctl", "daemon-reload")
+    before = machine.journal("pigeon-verify").count("nothing is damaged")
+    machine.run("systemctl", "start", "pigeon-verify.service")
+    look = machine.journal("pigeon-verify")
+    check("elsewhere the weekly look is taken, too, without a server", look.count("nothing is damaged") == before + 1, look)
+    machine.run("systemctl", "start", "pigeon")
+    root.await_greeting()
+    machine.run("systemctl", "start", "pigeon-verify.service")
+    look = machine.journal("pigeon-verify")
+    check("and with one", look.count("nothing is damaged") == before + 2, look)
+    machine.run("systemctl", "stop", "pigeon")
+    machine.run("mv", "/srv/mail", "/srv/away")
+    machine.run("mkdir", "/srv/mail")
+    machine.run("systemctl", "start", "pigeon-verify.service", good=(0, 1))
+    check("mail that is not there is a failure", machine.show("pigeon-verify.service", "ActiveState") == "failed")
+    # systemd has made the folder of the unit anew.
+    machine.run("rm", "-rf", "/var/lib/pigeon", "/srv/mail")
+    machine.run("mv", "/srv/away", "/var/lib/pigeon")
+    machine.run("sed", "-i", 's|^data = .*|data = "/var/lib/pigeon"|', "/etc/pigeon/pigeon.toml")
+    machine.run("rm", "-r", *(f"/run/systemd/system/{unit}.service.d" for unit in units))
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "reset-failed")
+    machine.run("systemctl", "start", "pigeon")
+
+
 def hangs(machine, check):
     """One that says nothing any more is ended by the watchdog and started again; with shorter times than the unit's."""
     folder = "/run/systemd/system/pigeon.service.d"
@@ -147,6 +182,10 @@ def trial(report, root, machine):
     machine.run("systemctl", "start", "pigeon-backup.service")
     check("the daily backup is made", any((root.path / "var/backups/pigeon").glob("MANIFEST-*")))
     check("nothing in the data is root's", not root.strangers(), root.strangers())
+
+    elsewhere(root, machine, check)
+    root.await_greeting()
+    pid = machine.show("pigeon.service", "MainPID")
 
     machine.run("sh", "-c", f"kill -9 {pid}")
     # Not the one that is just ending: its socket may still take a connection, and reset it.
