@@ -74,6 +74,7 @@ def main(results, targets):
     if os.environ.get("PIGEON_PACKAGES_INSIDE"):
         package = next(OUT.glob("pigeon_*-1_amd64.deb"))
         report.guarded(installed.LABEL, installed.lives_and_goes, report, package)
+        report.guarded(installed.AMONG, installed.among_others, report, package)
         report.guarded(booted.LABEL, booted.serves, report, package)
         return report.end(results)
     report.guarded("packages", packages, report, targets)

@@ -1,12 +1,14 @@
 """The package's life in a root without a running systemd: installed, served from, upgraded, removed, purged."""
 
 import shutil
+import socket
 import subprocess
 
 from harness import wire
 from packages.root import HOST, NAME, Root
 
 LABEL = "package installed"
+AMONG = "package among others"
 CONFIGURATION = "etc/pigeon/pigeon.toml"
 CAPABILITY = "+net_bind_service"
 
@@ -47,15 +49,19 @@ class Serving:
         self.log.close()
 
 
+def refuse_starts(root):
+    """Nothing is started by installing (policy-rc.d(8)); proc for what looks at itself."""
+    policy = root.path / "usr/sbin/policy-rc.d"
+    policy.write_text("#!/bin/sh\nexit 101\n")
+    policy.chmod(0o755)
+    subprocess.run(["mount", "-t", "proc", "proc", root.path / "proc"], check=True)
+
+
 def lives_and_goes(report, package):
     """The test itself."""
     check = lambda what, good, why="": report.check(LABEL, what, good, why)  # noqa: E731
     with Root() as root:
-        # Nothing is started by installing (policy-rc.d(8)); proc for what looks at itself.
-        policy = root.path / "usr/sbin/policy-rc.d"
-        policy.write_text("#!/bin/sh\nexit 101\n")
-        policy.chmod(0o755)
-        subprocess.run(["mount", "-t", "proc", "proc", root.path / "proc"], check=True)
+        refuse_starts(root)
 
         def install(deb, *options):
             shutil.copy(deb, root.path / "tmp/pigeon.deb")
@@ -63,6 +69,7 @@ def lives_and_goes(report, package):
 
         told = install(package)
         check("installing tells the next step", "pigeon user add" in told, told)
+        check("and of no other server", "another program" not in told, told)
         owner = root.run("stat", "-c", "%U:%G %a", "/var/lib/pigeon").strip()
         check("the data directory is the user's alone", owner == "pigeon:pigeon 700", owner)
         wanted = root.path / "etc/systemd/system"
@@ -119,7 +126,38 @@ def lives_and_goes(report, package):
         left = [str(path) for path in wanted.rglob("*pigeon*")]
         check("no unit is left", not left, left)
 
+        # Mail elsewhere, which the package does not know of: the next user must not be given its owner's number.
+        stamp = root.path / "var/lib/systemd/timers/stamp-pigeon-verify.timer"
         root.run("dpkg", "-i", "/tmp/pigeon.deb")
-        shutil.rmtree(root.data)
-        root.run("dpkg", "-P", "pigeon")
-        check("without mail the user goes too", not root.run("getent", "passwd", "pigeon", good=(0, 2)).strip())
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.touch()
+        root.run("mv", "/var/lib/pigeon", "/srv/mail")
+        told = root.run("dpkg", "-P", "pigeon")
+        check("mail elsewhere keeps its user, which is told", "deluser" in told, told)
+        root.run("adduser", "--system", "--quiet", "--no-create-home", "nextone")
+        owners = [root.run("stat", "-c", "%U", path).strip() for path in ("/srv/mail", "/srv/mail/index.redb")]
+        check("and is nobody else's", owners == ["pigeon", "pigeon"], owners)
+        check("when the timers last ran is forgotten", not stamp.exists())
+
+
+def among_others(report, package):
+    """Where a person is called pigeon, or another mail server is there already."""
+    check = lambda what, good, why="": report.check(AMONG, what, good, why)  # noqa: E731
+    for what, *words in [
+        ("a person of that name with a group of it", "useradd", "--user-group", "--create-home", "pigeon"),
+        ("a person of that name without one", "useradd", "--no-user-group", "--create-home", "pigeon"),
+        ("a system user in another group", "useradd", "--system", "--gid", "mail", "pigeon"),
+    ]:
+        with Root() as root:
+            refuse_starts(root)
+            root.run(*words)
+            shutil.copy(package, root.path / "tmp/pigeon.deb")
+            told = root.run("dpkg", "-i", "/tmp/pigeon.deb", good=(0, 1))
+            check(f"{what}: the server does not become it, and that is told", "another account has that name" in told, told)
+            check(f"{what}: nothing is enabled", not list((root.path / "etc/systemd/system").rglob("pigeon*")), told)
+    with Root() as root, socket.create_server(("127.0.0.1", 25)):
+        refuse_starts(root)
+        shutil.copy(package, root.path / "tmp/pigeon.deb")
+        told = root.run("dpkg", "-i", "/tmp/pigeon.deb")
+        check("another mail server is named at once", "another program listens on" in told and ":25" in told, told)
+        check("with what that means", "nothing is served" in told, told)
