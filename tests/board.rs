@@ -33,9 +33,13 @@ impl Board {
 
     /// A start of the board; answers the report as it is on standard output.
     fn start(&self) -> String {
-        let settings = self.0.path().join("run/settings");
-        let args = ["board", "first-boot", "--memory", "1000000000", "--boot", "boot", "--data", "data", "--settings"];
-        let done = self.pigeon(&args).arg(&settings).assert().success();
+        self.start_with(&["--boot", "boot", "--data", "data"])
+    }
+
+    /// A start with these of the card's partitions.
+    fn start_with(&self, partitions: &[&str]) -> String {
+        let args = ["board", "first-boot", "--memory", "1000000000", "--settings", "run/settings"];
+        let done = self.pigeon(&args).args(partitions).assert().success();
         String::from_utf8(done.get_output().stdout.clone()).unwrap()
     }
 
@@ -114,6 +118,30 @@ fn the_cards_file_is_taken_over_once_and_its_secrets_are_gone() {
     let report = board.start();
     assert!(report.contains("alice@example.org: has its new password"), "{report}");
     assert!(!anywhere(board.0.path(), "new-password-77"));
+}
+
+#[test]
+fn without_the_data_partition_nothing_is_erased_and_no_account_is_made() {
+    let board = Board::new();
+    board.write("pigeon.toml", FILE);
+    let report = board.start_with(&["--boot", "boot"]);
+    assert!(report.contains("takes no mail") && report.contains("no password erased"), "{report}");
+    assert!(!report.contains("All is well") && !report.contains("added") && !report.contains("are erased"), "{report}");
+    assert_eq!(board.card("pigeon-report.txt"), report.replace('\n', "\r\n"));
+    assert_eq!(board.card("pigeon.toml"), FILE);
+    assert!(!board.data().exists());
+    assert!(board.settings().contains("HOSTNAME='post'") && board.settings().contains("WIFI_PSK='f42c6f"));
+    // Once it is back, all of it is taken over.
+    assert!(board.start().contains("alice@example.org: added"));
+    assert!(!anywhere(&board.boot(), "wonderland-7"));
+    // A changed password as well.
+    let changed = board.card("pigeon.toml").replace("password = \"\"", "password = \"another-77\"");
+    board.write("pigeon.toml", &changed);
+    board.start_with(&["--boot", "boot"]);
+    assert_eq!(board.card("pigeon.toml"), changed);
+    assert!(board.start().contains("alice@example.org: has its new password"));
+    // Without either the board comes up.
+    assert!(board.start_with(&[]).contains("takes no mail"));
 }
 
 #[test]

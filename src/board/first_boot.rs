@@ -25,6 +25,15 @@ const KEPT: [&str; 2] = ["board.toml", "imager.toml"];
 const HEAD: &str =
     "# Made of pigeon.toml on the card's first partition at every start of the board: change it there.\n";
 
+/// Where things are; what could not be mounted is absent.
+#[derive(Clone, Debug, Default)]
+pub struct Folders {
+    /// The card's FAT partition. Without it, what the card said last is used, and nothing is erased or reported there.
+    pub boot: Option<PathBuf>,
+    /// The data directory, on the card's data partition. Without it nothing can be taken over, so nothing is erased.
+    pub data: Option<PathBuf>,
+}
+
 /// An account to make, or to give a new password.
 #[derive(Debug)]
 pub struct NewAccount {
@@ -40,8 +49,8 @@ pub type Outcome = Result<String, String>;
 /// Everything that the card's files ask for.
 #[derive(Debug)]
 pub struct Plan {
-    card: Folder,
-    data: PathBuf,
+    card: Option<Folder>,
+    data: Option<PathBuf>,
     sources: Vec<Source>,
     config: Config,
     board: Board,
@@ -66,19 +75,27 @@ struct Source {
 }
 
 impl Plan {
-    /// Reads the card in `boot` and what `data` has kept, for a board with so many bytes of memory.
-    pub fn read(boot: &Path, data: &Path, memory_bytes: u64) -> Self {
-        let card = Folder(boot.to_owned());
+    /// Reads the card and what the data directory has kept, for a board with so many bytes of memory.
+    pub fn read(folders: &Folders, memory_bytes: u64) -> Self {
+        let Folders { boot, data } = folders.clone();
+        let card = boot.map(Folder);
         let mut problems = Vec::new();
-        if let Err(error) = erase::finish(&card) {
+        if let Some(Err(error)) = card.as_ref().map(erase::finish) {
             problems.push(disk_problem("the card cannot be written", &error));
         }
+        if data.is_none() {
+            let message = "the data partition (pigeon-data) cannot be used: no account is made, and no password erased";
+            problems.push(Problem::error(None, message, "look at the card in a computer, or flash another one"));
+        }
+        let folder = data.as_deref().unwrap_or(Path::new(""));
         let mut server = None;
         let mut sources = Vec::new();
         for (names, kept, is_ours) in [(OURS, KEPT[0], true), (IMAGERS, KEPT[1], false)] {
-            let Some((name, on_card, text)) = find(&card, data, names, kept, &mut problems) else { continue };
+            let Some((name, on_card, text)) = find(card.as_ref(), data.as_deref(), names, kept, &mut problems) else {
+                continue;
+            };
             let source = if is_ours {
-                let (parsed, board, problems) = read_board(&text, data);
+                let (parsed, board, problems) = read_board(&text, folder);
                 let source = Source::new((name, kept, on_card), text, board, Some(&parsed), problems);
                 server = Some(parsed);
                 source
@@ -92,14 +109,17 @@ impl Plan {
         for source in &sources {
             board = merged(board, source.board.clone());
         }
-        let config = server_config(server, &board, data, memory_bytes, &mut problems);
-        let has_store = data.join("lock").exists();
+        let config = server_config(server, &board, folder, memory_bytes, &mut problems);
+        let has_store = folder.join("lock").exists();
         let mut orders = Vec::new();
         for (index, source) in sources.iter_mut().enumerate() {
             for (number, account) in source.board.accounts.iter_mut().enumerate() {
                 // Imager knows the name alone.
                 if !account.address.contains('@') {
                     account.address = format!("{}@{}", account.address, config.hostname);
+                }
+                if data.is_none() {
+                    continue;
                 }
                 if !account.password.is_empty() {
                     orders.push((index, number));
@@ -110,7 +130,7 @@ impl Plan {
                 }
             }
         }
-        Self { card, data: data.to_owned(), sources, config, board, problems, orders }
+        Self { card, data, sources, config, board, problems, orders }
     }
 
     /// The server's configuration.
@@ -121,6 +141,11 @@ impl Plan {
     /// The settings for scripts.
     pub fn settings(&self) -> String {
         settings::lines(&self.board, &self.config.hostname)
+    }
+
+    /// The data directory; without one nothing can be kept, and nobody is to make accounts.
+    pub fn data(&self) -> Option<&Path> {
+        self.data.as_deref()
     }
 
     /// Domains to serve.
@@ -141,14 +166,15 @@ impl Plan {
     /// Writes the configuration, and what the card said, into the data directory, where it changed. To be called as the owner
     /// of the data.
     pub fn keep(&self) -> io::Result<()> {
+        let Some(data) = &self.data else { return Ok(()) };
         let mut text = HEAD.to_owned();
         if self.config.limits != config::Limits::default() || self.config.store != config::StoreConfig::default() {
             text.push_str("# Limits that the card's file does not name are those for a board with this much memory.\n");
         }
         text.push_str(&config::print(&self.config, "."));
-        replace(&self.data.join(CONFIG), &text)?;
+        replace(&data.join(CONFIG), &text)?;
         for source in self.sources.iter().filter(|source| source.on_card && source.is_understood()) {
-            replace(&self.data.join(source.kept), &cleaned(&source.text, source.erasures(|_| true)))?;
+            replace(&data.join(source.kept), &cleaned(&source.text, source.erasures(|_| true)))?;
         }
         Ok(())
     }
@@ -180,21 +206,27 @@ impl Plan {
             }
         }
         self.problems.extend(failures.into_iter().map(|(what, remedy)| Problem::error(None, what, remedy)));
+        self.erase(&taken, &mut done);
+        let text = self.report(&done);
+        if let Some(Err(error)) = self.card.as_ref().map(|card| write_report(card, &text)) {
+            return format!("{text}\n{} cannot be written: {error}\n", report::FILE);
+        }
+        text
+    }
+
+    /// Erases from the card the passwords of the orders that were carried out, and what else is of no use there.
+    fn erase(&mut self, taken: &[(usize, usize)], done: &mut Vec<String>) {
+        let (Some(card), Some(_)) = (&self.card, &self.data) else { return };
         for (index, source) in self.sources.iter().enumerate().filter(|(_, source)| source.on_card) {
             let erasures = source.erasures(|number| taken.contains(&(index, number)));
             if erasures.is_empty() {
                 continue;
             }
-            match exchange(&self.card, source.name, cleaned(&source.text, erasures).as_bytes()) {
+            match exchange(card, source.name, cleaned(&source.text, erasures).as_bytes()) {
                 Ok(()) => done.push(format!("{}: its passwords are erased", source.name)),
                 Err(error) => self.problems.push(disk_problem("the passwords on the card cannot be erased", &error)),
             }
         }
-        let text = self.report(&done);
-        if let Err(error) = write_report(&self.card, &text) {
-            return format!("{text}\n{} cannot be written: {error}\n", report::FILE);
-        }
-        text
     }
 
     fn report(&self, done: &[String]) -> String {
@@ -205,6 +237,7 @@ impl Plan {
         }
         let severities = self.sources.iter().flat_map(|source| &source.problems).chain(&self.problems);
         report::print(&report::Facts {
+            has_data: self.data.is_some(),
             problems: &problems,
             // An error sorts before a warning.
             worst: severities.map(|problem| problem.severity).min(),
@@ -261,14 +294,14 @@ impl Source {
 
 /// The first of these files that says anything, on the card or as it was kept.
 fn find(
-    card: &Folder,
-    data: &Path,
+    card: Option<&Folder>,
+    data: Option<&Path>,
     names: [&'static str; 2],
     kept: &'static str,
     problems: &mut Vec<Problem>,
 ) -> Option<(&'static str, bool, String)> {
     let mut found: Option<(&'static str, bool, String)> = None;
-    for name in names {
+    for (name, card) in names.into_iter().filter_map(|name| Some((name, card?))) {
         let octets = match card.len(name) {
             Ok(None) => continue,
             Ok(Some(length)) if length > erase::FILE_BYTES_MAX as u64 => {
@@ -292,14 +325,14 @@ fn find(
             Err(error) => problems.push(disk_problem(&format!("{name} cannot be read"), &error)),
         }
     }
-    found.or_else(|| Some((kept, false, fs::read_to_string(data.join(kept)).ok()?)))
+    found.or_else(|| Some((kept, false, fs::read_to_string(data?.join(kept)).ok()?)))
 }
 
 /// Whether the file on the card in `boot` asks for the mail of a backup; read as [`Plan::read`] reads it, nothing is written.
 pub fn wants_restore(boot: &Path) -> bool {
     let card = Folder(boot.to_owned());
-    let found = find(&card, Path::new(""), OURS, "", &mut Vec::new());
-    found.is_some_and(|(_, on_card, text)| on_card && read_board(&text, Path::new("")).1.restore)
+    let found = find(Some(&card), None, OURS, "", &mut Vec::new());
+    found.is_some_and(|(_, _, text)| read_board(&text, Path::new("")).1.restore)
 }
 
 fn says_anything(text: &str) -> bool {

@@ -11,6 +11,8 @@ const NO_ADDRESS: &str = "none yet: the network has given none";
 
 /// What was found, and what there is to connect to.
 pub(super) struct Facts<'f> {
+    /// Whether there is a data directory.
+    pub(super) has_data: bool,
     /// Problems as text, remedies included.
     pub(super) problems: &'f str,
     /// The worst of them.
@@ -28,6 +30,9 @@ pub(super) struct Facts<'f> {
 /// The whole report.
 pub(super) fn print(facts: &Facts<'_>) -> String {
     let verdict = match facts.worst {
+        _ if !facts.has_data => {
+            "This board takes no mail and gives none out: the data partition of its card cannot be used."
+        }
         None => "All is well.",
         Some(Severity::Warning) => "All is taken over, with remarks:",
         Some(Severity::Error) => {
@@ -98,6 +103,7 @@ mod tests {
         let mut config = Config::new("mail.example.org");
         config.listen.set(Service::Pop3s, Vec::new());
         let facts = Facts {
+            has_data: true,
             problems: "",
             worst: None,
             done: &["alice@example.org: added".to_owned()],

@@ -5,8 +5,8 @@ use super::output::{Failure, say};
 use crate::accounts::weakness;
 use crate::base::replace_file;
 use crate::board::{
-    GrowError, NewAccount, Outcome, Plan, ReleaseError, Slot, answer_for_name, apply, grow, healthy, judge, keep_clock,
-    machine_memory, open, tell_addresses, verify, wants_restore,
+    Folders, GrowError, NewAccount, Outcome, Plan, ReleaseError, Slot, answer_for_name, apply, grow, healthy, judge,
+    keep_clock, machine_memory, open, tell_addresses, verify, wants_restore,
 };
 use crate::config::{Service, human_bytes};
 use crate::serve::{self, Answer, Asked, Password, Request, become_owner, create_folder};
@@ -15,7 +15,9 @@ use std::path::Path;
 
 pub(super) fn run(order: BoardOrder) -> Result<(), Failure> {
     match order {
-        BoardOrder::FirstBoot { boot, data, settings, memory } => first_boot(&boot, &data, &settings, memory),
+        BoardOrder::FirstBoot { boot, data, settings, memory } => {
+            first_boot(&Folders { boot, data }, &settings, memory)
+        }
         BoardOrder::WantsRestore { boot } => say(if wants_restore(&boot) { "yes\n" } else { "no\n" }),
         BoardOrder::Report { boot, addresses, .. } => tell_addresses(&boot, &addresses)
             .map_err(|error| Failure::Failed(format!("cannot write the report in {}: {error}", boot.display()))),
@@ -106,9 +108,9 @@ fn running(slot: Option<&str>) -> Result<Slot, Failure> {
 }
 
 /// Whatever fails here is told in the report: the board has to come up.
-fn first_boot(boot: &Path, data: &Path, settings: &Path, memory: Option<u64>) -> Result<(), Failure> {
+fn first_boot(folders: &Folders, settings: &Path, memory: Option<u64>) -> Result<(), Failure> {
     const DISK: &str = "`pigeon check` tells more; the data partition may be damaged or full";
-    let plan = Plan::read(boot, data, memory.unwrap_or_else(machine_memory));
+    let plan = Plan::read(folders, memory.unwrap_or_else(machine_memory));
     let mut failures = Vec::new();
     if let Some(folder) = settings.parent() {
         drop(std::fs::create_dir_all(folder));
@@ -116,7 +118,7 @@ fn first_boot(boot: &Path, data: &Path, settings: &Path, memory: Option<u64>) ->
     if let Err(error) = replace_file(settings, plan.settings().as_bytes(), 0o600) {
         failures.push((format!("cannot write {}: {error}", settings.display()), "start the board again".to_owned()));
     }
-    let worked = std::thread::scope(|scope| scope.spawn(|| as_owner(&plan, data)).join());
+    let worked = std::thread::scope(|scope| scope.spawn(|| as_owner(&plan)).join());
     let (accounts, domains) = match worked {
         Ok(Ok(outcomes)) => outcomes,
         Ok(Err(why)) => {
@@ -132,7 +134,10 @@ fn first_boot(boot: &Path, data: &Path, settings: &Path, memory: Option<u64>) ->
 }
 
 /// Everything below the data directory, by a thread that has become its owner: the server must be able to open all of it.
-fn as_owner(plan: &Plan, data: &Path) -> Result<(Vec<Outcome>, Vec<Outcome>), String> {
+fn as_owner(plan: &Plan) -> Result<(Vec<Outcome>, Vec<Outcome>), String> {
+    let Some(data) = plan.data() else {
+        return Ok(Default::default());
+    };
     create_folder(data).map_err(|error| error.to_string())?;
     become_owner(data).map_err(|error| format!("cannot work as the owner of {}: {error}", data.display()))?;
     plan.keep().map_err(|error| format!("cannot write into {}: {error}", data.display()))?;

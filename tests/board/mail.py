@@ -84,6 +84,8 @@ def first_mail(report, world):
         client = wire.Imap(machine, "imaps", tls=True, user=world.recipient)
         report.check(label, "after a restart the mail is there", client.select() == 1)
         client.logout()
+        told = (card.read("pigeon-report.txt") or b"").decode(errors="replace")
+        report.check(label, "the report is that of this start", "All is well" in told and ": added" not in told, told)
 
 
 def raspi(report, world):
