@@ -139,12 +139,7 @@ fn the_watchdog_is_answered_until_the_writer_hangs() {
 
     // The writer hangs as soon as there is work: a verb waits for it, and mail programs go on being greeted.
     server.tell();
-    let mut client = pigeon::serve::connect(&folder.path().join("data")).unwrap().expect("the server listens");
-    let asking = std::thread::spawn(move || {
-        let domain = pigeon::serve::Request::DomainAdd { domain: "example.org".to_owned() };
-        // Answered late, or never.
-        drop(pigeon::serve::ask(&mut client, &domain));
-    });
+    let asking = work_to_do(folder.path());
     told(&socket, LIMIT * 3);
     assert_eq!(pings(&told(&socket, LIMIT * 3)), 0);
     let mut greeting = String::new();
@@ -156,6 +151,50 @@ fn the_watchdog_is_answered_until_the_writer_hangs() {
 
     server.signal(Signal::TERM);
     until(&socket, "STOPPING=1");
+}
+
+/// A domain to add, from a thread of its own: it is answered late, or never.
+fn work_to_do(folder: &Path) -> std::thread::JoinHandle<()> {
+    let mut client = pigeon::serve::connect(&folder.join("data")).unwrap().expect("the server listens");
+    std::thread::spawn(move || {
+        let domain = pigeon::serve::Request::DomainAdd { domain: "example.org".to_owned() };
+        drop(pigeon::serve::ask(&mut client, &domain));
+    })
+}
+
+fn wait_until(what: &str, is_so: &mut dyn FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_board_ends_a_server_that_hangs_and_no_other() {
+    const SILENCE: Duration = Duration::from_secs(1);
+    let (folder, _, _) = prepare();
+    let place = |name: &str| folder.path().join(name);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pigeon"));
+    command.args(["board", "supervise", "--silence", "1", "--folder"]).arg(folder.path()).arg("--");
+    command.arg(std::env::current_exe().unwrap()).args(["--exact", "serves_when_asked", "--nocapture"]);
+    command.env(FOLDER, folder.path()).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut supervisor = Server(command.spawn().unwrap());
+    wait_until("it is ready", &mut || place("ready").exists());
+    let number = std::fs::read_to_string(place("serve.pid")).unwrap();
+    let is_there = || Path::new("/proc").join(number.trim()).exists();
+    std::thread::sleep(SILENCE * 3);
+    assert!(place("ready").exists() && is_there(), "a server with nothing to do lives");
+    supervisor.tell();
+    let asking = work_to_do(folder.path());
+    let mut code = None;
+    wait_until("it is ended", &mut || {
+        code = supervisor.0.try_wait().unwrap();
+        code.is_some()
+    });
+    assert_eq!(code.unwrap().code(), Some(1));
+    assert!(!is_there() && !place("ready").exists() && !place("serve.pid").exists());
+    asking.join().unwrap();
 }
 
 #[test]

@@ -17,6 +17,9 @@
 //!     answers NAME.local in the foreground, for ever; another NAME there: NAME-2.
 //! pigeon board clock [SERVER...]
 //!     SNTP in the foreground, for ever.
+//! pigeon board supervise [--silence SECONDS] [--folder DIR] -- COMMAND...
+//!     runs the server as systemd would: DIR/ready (default /run/board) while it serves, DIR/serve.pid its number; one that
+//!     is silent too long is ended. Exit: the server's code.
 //! pigeon board healthy --boot DIR [--slot a|b]
 //!     the running slot is good from now on (default: `pigeon.slot=` of /proc/cmdline).
 //! pigeon update --check FILE [--key FILE] [--system DIR]
@@ -50,6 +53,7 @@ mod report;
 mod settings;
 mod slots;
 mod sntp;
+mod supervise;
 mod text;
 mod update;
 
@@ -60,4 +64,5 @@ pub use mbr::TableError;
 pub use mdns::answer_for_name;
 pub use release::{Release, ReleaseError, judge, open, verify};
 pub use slots::{Slot, healthy};
+pub use supervise::Supervision;
 pub use update::apply;

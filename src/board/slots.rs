@@ -14,6 +14,7 @@ const STATE: &str = "slots.env";
 /// Boots that a new system is given to come up.
 const TRIES: u8 = 2;
 const FELL_BACK: &str = "The update did not come up; the system before it runs.";
+const PASSED_OVER: &str = "The system last in use is damaged on the card; the one before it runs.";
 
 /// One of the two places for a system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,13 +133,18 @@ pub fn healthy(boot: &Path, running: Slot) -> io::Result<Option<&'static str>> {
     if state == Some(State::trial(running)) {
         return Ok(None);
     }
-    let fell_back = state.is_some_and(|state| state.on_trial == Some(running.other()) && state.tries == 0);
-    if fell_back {
+    let told = state.and_then(|state| {
+        if state.on_trial == Some(running.other()) {
+            return Some(FELL_BACK);
+        }
+        (state.good != running && state.on_trial.is_none()).then_some(PASSED_OVER)
+    });
+    if let Some(told) = told {
         let before = read(&card, report::FILE, report::FILE_BYTES_MAX)?.unwrap_or_default();
-        write_report(&card, &report::with_line(&String::from_utf8_lossy(&before), FELL_BACK))?;
+        write_report(&card, &report::with_line(&String::from_utf8_lossy(&before), told))?;
     }
     State::good(running).write(&card)?;
-    Ok(fell_back.then_some(FELL_BACK))
+    Ok(told)
 }
 
 #[cfg(test)]
@@ -178,6 +184,13 @@ mod tests {
         assert_eq!(now(), State::good(Slot::A));
         assert!(std::fs::read_to_string(folder.path().join(report::FILE)).unwrap().contains(FELL_BACK));
         assert_eq!(healthy(folder.path(), Slot::A).unwrap(), None);
+        // A slot whose sums are wrong is passed over by the boot loader, whatever tries it has left.
+        state("good=a\ntry=b\ntries=1\n");
+        assert_eq!(healthy(folder.path(), Slot::A).unwrap(), Some(FELL_BACK));
+        state("good=b\ntry=\ntries=0\n");
+        assert_eq!(healthy(folder.path(), Slot::A).unwrap(), Some(PASSED_OVER));
+        assert_eq!(now(), State::good(Slot::A));
+        assert!(std::fs::read_to_string(folder.path().join(report::FILE)).unwrap().contains(PASSED_OVER));
     }
 
     #[test]

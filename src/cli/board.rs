@@ -5,13 +5,14 @@ use super::output::{Failure, say};
 use crate::accounts::weakness;
 use crate::base::replace_file;
 use crate::board::{
-    Folders, GrowError, NewAccount, Outcome, Plan, ReleaseError, Slot, answer_for_name, apply, grow, healthy, judge,
-    keep_clock, machine_memory, open, tell_addresses, verify, wants_restore,
+    Folders, GrowError, NewAccount, Outcome, Plan, ReleaseError, Slot, Supervision, answer_for_name, apply, grow,
+    healthy, judge, keep_clock, machine_memory, open, tell_addresses, verify, wants_restore,
 };
 use crate::config::{Service, human_bytes};
 use crate::serve::{self, Answer, Asked, Password, Request, become_owner, create_folder};
 use std::io::BufReader;
 use std::path::Path;
+use std::time::Duration;
 
 pub(super) fn run(order: BoardOrder) -> Result<(), Failure> {
     match order {
@@ -36,6 +37,19 @@ pub(super) fn run(order: BoardOrder) -> Result<(), Failure> {
         BoardOrder::Clock { servers } => {
             serve::start_log();
             keep_clock(&servers).map_err(|error| Failure::Failed(format!("cannot set the clock: {error}")))
+        }
+        BoardOrder::Supervise { silence, folder, command } => {
+            serve::start_log();
+            let supervision = Supervision {
+                socket: folder.join("notify"),
+                ready: folder.join("ready"),
+                pid: folder.join("serve.pid"),
+                silence: Duration::from_secs(silence),
+            };
+            let ended = supervision
+                .run(&command)
+                .map_err(|error| Failure::Failed(format!("cannot run the server: {error}")))?;
+            if ended.success() { Ok(()) } else { Err(Failure::Failed(format!("the server ended: {ended}"))) }
         }
         BoardOrder::Healthy { boot, slot } => {
             let slot = running(slot.as_deref())?;

@@ -107,6 +107,26 @@ Example:
         servers: Vec<String>,
     },
 
+    /// Run the server, and end it when it hangs
+    #[command(after_help = "\
+As systemd would: the server says when it is ready, and from then on that it lives (sd_notify).
+FOLDER/ready is there while it serves, FOLDER/serve.pid holds its process number. The exit code is
+the server's own; 1 when it was ended.
+
+Example:
+  pigeon board supervise -- su pigeon -c 'exec pigeon serve'")]
+    Supervise {
+        /// The server may be silent for so many seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3600))]
+        silence: u64,
+        /// Where to say what it does
+        #[arg(long, value_name = "DIR", default_value = "/run/board")]
+        folder: PathBuf,
+        /// The server's command
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        command: Vec<std::ffi::OsString>,
+    },
+
     /// Mark the running system as good
     #[command(after_help = "Example:\n  pigeon board healthy --boot /boot")]
     Healthy {
