@@ -20,13 +20,17 @@ fi
 setenv other a
 if test "${good}" = "a"; then setenv other b; fi
 setenv order ${good} ${other}
+setenv trial
 if test -n "${try}"; then
   if itest 0x${tries} > 0; then
     setexpr tries ${tries} - 1
     mw.b ${state} 0 200
     if env export -t -s 200 ${state} good try tries; then
       # A state that cannot be written would be tried for ever: then the good system is started.
-      if fatwrite ${where} ${state} slots.env 200; then setenv order ${try} ${good}; fi
+      if fatwrite ${where} ${state} slots.env 200; then
+        setenv order ${try} ${good}
+        setenv trial ${try}
+      fi
     fi
   fi
 fi
@@ -36,7 +40,7 @@ if test "${devtype}" = "virtio"; then setenv console console=ttyAMA0; else seten
 # much larger lists of free pages for each core.
 setenv frugal initcall_blacklist=tracer_init_tracefs transparent_hugepage=never
 setenv options
-if load ${where} ${text} options.txt; then env import -t ${text} ${filesize} options; fi
+if load ${where} ${text} options.txt; then env import -t -r ${text} ${filesize} options; fi
 
 for slot in ${order}; do
   echo "pigeon: slot ${slot}"
@@ -57,7 +61,7 @@ for slot in ${order}; do
       fi
       if test "${fine}" = "yes"; then
         if lzmadec ${from} ${kernel}; then
-          setenv bootargs ${console} panic=10 loglevel=5 ${frugal} pigeon.slot=${slot} ${options}
+          setenv bootargs ${console} panic=10 loglevel=5 ${frugal} pigeon.slot=${slot} pigeon.trial=${trial} ${options}
           booti ${kernel} ${initrd}:${initrd_size} ${fdt_addr}
         fi
       fi

@@ -76,6 +76,7 @@ PARTS = {
     "raspi": mail.raspi,
     "mistake": faults.mistake,
     "network": faults.no_network,
+    "fixed": faults.fixed_address,
     "clock": faults.wrong_clock,
     "full": faults.full_card,
     "bad": faults.bad_sectors,

@@ -40,6 +40,27 @@ def no_network(report, world):
         report.check(label, "the server is up, and it is said", True)
 
 
+def fixed_address(report, world):
+    """A fixed address while another interface has no cable, and no SMTP: reached by IMAP, called healthy, reached by the other later."""
+    label = "a fixed address"
+    text = world.first_boot_file.replace("[board]\n", '[board]\naddress = "10.0.2.15/24"\ngateway = "10.0.2.2"\ndns = ["10.0.2.3"]\n')
+    card = world.fresh_card("fixed.img", text + '[listen]\nsmtp = "off"\n')
+    second = ["-netdev", "user,id=second,restrict=on", "-device", "virtio-net-device,netdev=second"]
+    passwords = {world.recipient: world.password}
+    with Machine(card, world.folder / "fixed", start=world.direct, extra=second, passwords=passwords) as machine:
+        machine.ask("set_link", name="second", up=False)
+        place, _, match = machine.wait(r"(eth\d) has 10\.0\.2\.15", world.patience)
+        machine.authority(world.patience)  # written once the server is known to serve
+        client = wire.Imap(machine, "imaps", tls=True, user=world.recipient)
+        client.select()
+        client.logout()
+        report.check(label, "reached, and healthy without SMTP", True)
+        machine.ask("set_link", name="n", up=False)
+        machine.ask("set_link", name="second", up=True)
+        _, _, other = machine.wait(r"(eth\d) has 10\.0\.2\.15", world.patience, place)
+        report.check(label, "the address goes with the cable", other[1] != match[1], other[0])
+
+
 class Time(threading.Thread):
     """An SNTP server on loopback (RFC 4330) that says to whoever asks that it is three weeks later: a date that no card and no
     emulated clock has by itself."""

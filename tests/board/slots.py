@@ -111,13 +111,29 @@ def falls_back(report, world):
     systems.state(card, "a", "b", 1)
     with Machine(card, world.folder / "broken", start=("u-boot",)) as machine:
         place, begun, _ = machine.wait(r"pigeon: Pigeon 0\.2\.0, slot b", world.patience)
-        place, at, _ = machine.wait(r"its server does not answer: back to the one before", FIVE_MINUTES + world.patience, place)
+        place, at, _ = machine.wait(r"on trial and has not come up: back to the one before", FIVE_MINUTES + world.patience, place)
         place, _, _ = machine.wait(r"pigeon: Pigeon \S+, slot a", world.patience, place)
         machine.wait(r"memory: ", world.patience, place)
         time.sleep(2)
         told = card.read("pigeon-report.txt") or b""
     print(f"  {label}: given up {at - begun:.0f} s after its first line")
     report.check(label, "it is given five minutes", at - begun > FIVE_MINUTES - 60, f"{at - begun:.0f} s")
+    report.check(label, "it is told", b"update" in told, told.decode(errors="replace"))
+    label = "a new system that stops half-way"
+    script = (world.top / "board" / "root" / "lib" / "pigeon" / "start").read_text()
+    stops = script.replace("mkfifo /run/sticks\n", "mkfifo /run/sticks\n/lib/pigeon/devices &\nsleep 100000\n")
+    if stops == script:
+        raise RuntimeError("start makes no /run/sticks")
+    card = world.ready_card("broken.img")
+    systems.put(card, "b", systems.changed(systems.read(world.system), {"lib/pigeon/start": (systems.SCRIPT, stops.encode())}, "0.2.0"))
+    systems.state(card, "a", "b", 1)
+    with Machine(card, world.folder / "broken", start=("u-boot",)) as machine:
+        place, _, _ = machine.wait(r"pigeon: slot b", world.patience)
+        place, _, _ = machine.wait(r"the hardware watchdog is fed", world.patience, place)
+        place, _, _ = machine.wait(r"pigeon: Pigeon \S+, slot a", FIVE_MINUTES + world.patience, place)
+        machine.wait(r"memory: ", world.patience, place)
+        time.sleep(2)
+        told = card.read("pigeon-report.txt") or b""
     report.check(label, "it is told", b"update" in told, told.decode(errors="replace"))
     label = "a new system that is damaged"
     card = world.ready_card("broken.img")
@@ -127,5 +143,8 @@ def falls_back(report, world):
     systems.state(card, "b")
     with Machine(card, world.folder / "broken", start=("u-boot",)) as machine:
         place, _, _ = machine.wait(r"slot b cannot be started", world.patience)
-        machine.wait(r"pigeon: Pigeon \S+, slot a", world.patience, place)
-        report.check(label, "the other one starts", True)
+        place, _, _ = machine.wait(r"pigeon: Pigeon \S+, slot a", world.patience, place)
+        machine.wait(r"memory: ", world.patience, place)
+        time.sleep(2)
+        told = card.read("pigeon-report.txt") or b""
+    report.check(label, "the other one starts, and it is told", b"damaged" in told, told.decode(errors="replace"))
