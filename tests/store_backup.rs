@@ -37,7 +37,7 @@ async fn more(store: &Store, messages: u64) {
 
 async fn back_up(store: &Store, from: &SimDisk, to: &SimDisk) -> Result<Copied, BackupError> {
     let held = store.hold().await.unwrap();
-    backup::back_up(from, to, (held.batch, &held.names), &mut |_, _| ())
+    backup::back_up(from, to, &held.content(0), &mut |_, _| ())
 }
 
 /// Restores into an empty disk, as it is or as `pigeon restore` does it.
@@ -112,7 +112,7 @@ fn mail_that_arrives_meanwhile_waits_for_no_backup_and_is_not_half_in_it() {
         let mut body = store.body();
         body.write(&noise(1, 200_000)).await.unwrap();
         let mut steps = 0;
-        backup::back_up(&disk, &stick, (held.batch, &held.names), &mut |_, _| {
+        backup::back_up(&disk, &stick, &held.content(0), &mut |_, _| {
             steps += 1;
             if steps % 4 == 0 {
                 smol::block_on(more(&store, 1));
@@ -185,19 +185,171 @@ fn a_changed_octet_anywhere_in_a_backup_is_found() {
     });
 }
 
+/// Every file of a disk.
+fn all(disk: &SimDisk) -> Vec<(String, Option<Vec<u8>>)> {
+    let folders = ["", "log/", "snapshots/", "tls/"];
+    let names = folders.iter().flat_map(|folder| {
+        let names = disk.list(folder.trim_end_matches('/')).unwrap();
+        names.into_iter().map(move |name| format!("{folder}{name}"))
+    });
+    names.map(|name| (name.clone(), disk.contents(&name))).collect()
+}
+
+/// A store that is not the one of the same history: its identity and its salts are others.
+async fn another(workers: &Workers, messages: u64) -> (SimDisk, Store) {
+    let disk = SimDisk::new();
+    drop(disk.create("something").unwrap());
+    let store = filled(&disk, workers, messages).await;
+    (disk, store)
+}
+
 #[test]
-fn another_store_of_the_same_length_is_not_taken_for_this_one() {
+fn another_stores_folder_is_refused_and_left_as_it_is() {
     let workers = workers();
     smol::block_on(async {
-        let (one, other, stick) = (SimDisk::new(), SimDisk::new(), SimDisk::new());
-        let store = filled(&one, &workers, 20).await;
-        back_up(&store, &one, &stick).await.unwrap();
-        // Its history differs by one operation, so its salts do.
-        drop(other.create("something").unwrap());
-        let store = filled(&other, &workers, 20).await;
-        more(&store, 1).await;
-        back_up(&store, &other, &stick).await.unwrap();
+        let (disk, stick) = (SimDisk::new(), SimDisk::new());
+        let store = filled(&disk, &workers, 20).await;
+        back_up(&store, &disk, &stick).await.unwrap();
+        let (other, others) = another(&workers, 21).await;
+        let before = all(&stick);
+        assert!(matches!(back_up(&others, &other, &stick).await, Err(BackupError::OtherStore)));
+        assert!(all(&stick) == before);
+        // Nor where its manifest can be read no more.
+        let mut manifest = stick.contents("MANIFEST-1").unwrap();
+        manifest[30] ^= 1;
+        stick.put("MANIFEST-1", &manifest);
+        let before = all(&stick);
+        assert!(matches!(back_up(&others, &other, &stick).await, Err(BackupError::OtherStore)));
+        assert!(all(&stick) == before);
+        back_up(&store, &disk, &stick).await.unwrap();
         assert_eq!(restored(&stick, &workers, false).1.digest().await.unwrap(), store.digest().await.unwrap());
+    });
+}
+
+#[test]
+fn a_store_that_was_restored_or_salvaged_goes_on_with_its_folder() {
+    let workers = workers();
+    smol::block_on(async {
+        let (disk, stick) = (SimDisk::new(), SimDisk::new());
+        let store = filled(&disk, &workers, 60).await;
+        back_up(&store, &disk, &stick).await.unwrap();
+        drop(store);
+        let (there, again) = restored(&stick, &workers, true);
+        assert_eq!(there.contents("store.id"), disk.contents("store.id"));
+        more(&again, 1).await;
+        let copied = back_up(&again, &there, &stick).await.unwrap();
+        assert!(copied.new_bytes < copied.bytes / 2, "{copied:?}");
+        drop(again);
+        // The index is lost, and with it the snapshots.
+        let there = there.revive();
+        there.remove("index.redb").unwrap();
+        for name in there.list("snapshots").unwrap() {
+            there.remove(&format!("snapshots/{name}")).unwrap();
+        }
+        let salvaged = open_with(&there, &workers, Options { salvage: true, ..Options::default() }).unwrap();
+        back_up(&salvaged, &there, &stick).await.unwrap();
+        assert_eq!(restored(&stick, &workers, false).1.digest().await.unwrap(), salvaged.digest().await.unwrap());
+    });
+}
+
+/// Takes out of a backup what versions before did not write.
+fn without_identity(stick: &SimDisk) {
+    let name = stick.list("").unwrap().into_iter().find(|name| name.starts_with("MANIFEST-")).unwrap();
+    let text = String::from_utf8(stick.contents(&name).unwrap()).unwrap();
+    let is_old = |line: &&str| !["store ", "made ", "end "].iter().any(|word| line.starts_with(word));
+    let lines = text.lines().filter(is_old).filter(|line| !line.ends_with("store.id"));
+    let body: String = lines.map(|line| format!("{line}\n")).collect();
+    stick.put(&name, format!("{body}end {:08x}\n", crc32c::crc32c(body.as_bytes())).as_bytes());
+    stick.remove("store.id").unwrap();
+    assert!(backup::newest(stick).unwrap().store.is_none());
+}
+
+#[test]
+fn a_folder_that_does_not_say_whose_it_is_is_used_on_by_its_own_store_alone() {
+    let workers = workers();
+    smol::block_on(async {
+        let (disk, stick) = (SimDisk::new(), SimDisk::new());
+        let store = filled(&disk, &workers, 20).await;
+        back_up(&store, &disk, &stick).await.unwrap();
+        without_identity(&stick);
+        let (other, others) = another(&workers, 21).await;
+        let before = all(&stick);
+        assert!(matches!(back_up(&others, &other, &stick).await, Err(BackupError::OtherStore)));
+        assert!(all(&stick) == before);
+        let seen = store.digest().await.unwrap();
+        assert_eq!(restored(&stick, &workers, false).1.digest().await.unwrap(), seen);
+        more(&store, 1).await;
+        back_up(&store, &disk, &stick).await.unwrap();
+        assert!(backup::newest(&stick).unwrap().store.is_some());
+    });
+}
+
+#[test]
+fn a_store_whose_identity_is_lost_starts_and_its_old_folder_stays() {
+    let workers = workers();
+    smol::block_on(async {
+        for spoilt in [None, Some(&b"rubbish"[..]), Some(b"")] {
+            let (disk, stick) = (SimDisk::new(), SimDisk::new());
+            let store = filled(&disk, &workers, 20).await;
+            back_up(&store, &disk, &stick).await.unwrap();
+            drop(store);
+            let disk = disk.revive();
+            match spoilt {
+                None => disk.remove("store.id").unwrap(),
+                Some(text) => disk.put("store.id", text),
+            }
+            let store = open(&disk, &workers).unwrap();
+            let before = all(&stick);
+            assert!(matches!(back_up(&store, &disk, &stick).await, Err(BackupError::OtherStore)));
+            assert!(all(&stick) == before);
+            back_up(&store, &disk, &SimDisk::new()).await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_later_state_of_the_store_is_not_backed_over_by_an_earlier_one() {
+    let workers = workers();
+    smol::block_on(async {
+        let (disk, stick) = (SimDisk::new(), SimDisk::new());
+        let store = filled(&disk, &workers, 20).await;
+        drop(store);
+        // A copy of the card, put back later.
+        let copy = disk.reboot(Cut::Everything);
+        let disk = disk.revive();
+        let store = open(&disk, &workers).unwrap();
+        more(&store, 20).await;
+        back_up(&store, &disk, &stick).await.unwrap();
+        let before = all(&stick);
+        let earlier = open(&copy, &workers).unwrap();
+        assert!(matches!(back_up(&earlier, &copy, &stick).await, Err(BackupError::Later(..))));
+        assert!(all(&stick) == before);
+    });
+}
+
+#[test]
+fn a_first_backup_that_broke_off_anywhere_is_its_stores() {
+    let workers = workers();
+    smol::block_on(async {
+        let (disk, stick) = (SimDisk::new(), SimDisk::new());
+        let store = filled(&disk, &workers, 10).await;
+        let (other, others) = another(&workers, 11).await;
+        for at in 0.. {
+            let stick = stick.reboot(Cut::Nothing);
+            stick.stop_after(at);
+            let done = back_up(&store, &disk, &stick).await.is_ok() && !stick.is_off();
+            for cut in [Cut::Nothing, Cut::Everything, Cut::Some(Tear::Sector, at)] {
+                let after = stick.reboot(cut);
+                let is_theirs = !after.list("log").unwrap().is_empty();
+                let tried = back_up(&others, &other, &stick.reboot(cut)).await;
+                assert_eq!(matches!(tried, Err(BackupError::OtherStore)), after.contents("store.id").is_some(), "{at}");
+                assert!(!is_theirs || tried.is_err(), "pulled at {at}, {cut:?}");
+                back_up(&store, &disk, &after).await.unwrap();
+            }
+            if done {
+                break;
+            }
+        }
     });
 }
 

@@ -73,7 +73,7 @@ fn a_backup_survives_one_flipped_bit_in_the_newest_snapshot() {
         disk.put(&newest, &contents);
         let stick = SimDisk::new();
         let held = store.hold().await.unwrap();
-        backup::back_up(&disk, &stick, (held.batch, &held.names), &mut |_, _| ()).unwrap();
+        backup::back_up(&disk, &stick, &held.content(0), &mut |_, _| ()).unwrap();
         drop(held);
         let to = SimDisk::new();
         let manifest = backup::newest(&stick).unwrap();
@@ -167,7 +167,7 @@ fn salvage_raises_uid_validity_without_any_mailbox() {
         let store = open(&disk, &workers).unwrap();
         store.domain_add("example.org").await.unwrap();
         let held = store.hold().await.unwrap();
-        backup::back_up(&disk, &stick, (held.batch, &held.names), &mut |_, _| ()).unwrap();
+        backup::back_up(&disk, &stick, &held.content(0), &mut |_, _| ()).unwrap();
         drop(held);
         with_inbox(&store).await;
         let seen = store.mailbox(INBOX).await.unwrap().unwrap().uid_validity;
@@ -192,7 +192,7 @@ fn a_stray_file_beside_the_certificate_does_not_break_backups() {
             let store = open(&disk, &workers).unwrap();
             with_inbox(&store).await;
             let held = store.hold().await.unwrap();
-            let done = backup::back_up(&disk, &stick, (held.batch, &held.names), &mut |_, _| ());
+            let done = backup::back_up(&disk, &stick, &held.content(0), &mut |_, _| ());
             assert!(done.is_ok(), "{name}: {done:?}");
         }
     });
@@ -211,7 +211,10 @@ fn a_backup_of_many_segments_needs_few_open_files() {
         from.create(&name).unwrap().write_at(0, &[7; 100]).unwrap();
         names.push(name);
     }
-    let done = backup::back_up(&from, &to, ((1, 1), &names), &mut |_, _| most = open_files().max(most));
+    let done =
+        backup::back_up(&from, &to, &backup::Content { batch: (1, 1), names: &names, made_s: 0 }, &mut |_, _| {
+            most = open_files().max(most)
+        });
     std::fs::remove_dir_all(&root).unwrap();
     assert!(done.is_ok(), "{done:?}");
     assert!(most < before + 50, "{most} files are open");
@@ -231,7 +234,7 @@ fn a_backup_of_a_worn_card_saves_the_rest() {
         worn.spoil(&bodies[1], 16384..20480);
         let held = store.hold().await.unwrap();
         let stick = SimDisk::new();
-        let done = backup::back_up(&worn, &stick, (held.batch, &held.names), &mut |_, _| ());
+        let done = backup::back_up(&worn, &stick, &held.content(0), &mut |_, _| ());
         assert!(backup::newest(&stick).is_ok(), "{done:?}");
     });
 }
@@ -248,7 +251,7 @@ fn a_backup_into_a_folder_with_other_things_leaves_them() {
             var.put(name, b"precious");
         }
         let held = store.hold().await.unwrap();
-        let done = backup::back_up(&disk, &var, (held.batch, &held.names), &mut |_, _| ());
+        let done = backup::back_up(&disk, &var, &held.content(0), &mut |_, _| ());
         for name in others {
             assert!(var.contents(name).is_some(), "{name} is gone: {done:?}");
         }
@@ -319,14 +322,14 @@ fn a_full_segment_with_a_slow_write_is_not_taken_for_sealed() {
             }
         });
         let held = store.hold().await.unwrap();
-        backup::back_up(&disk, &stick, (held.batch, &held.names), &mut |_, _| ()).unwrap();
+        backup::back_up(&disk, &stick, &held.content(0), &mut |_, _| ()).unwrap();
         drop(held);
         free();
         let a = a.await;
         store.deliver(a, into(&[INBOX])).await.unwrap();
         drop(b);
         let held = store.hold().await.unwrap();
-        backup::back_up(&disk, &stick, (held.batch, &held.names), &mut |_, _| ()).unwrap();
+        backup::back_up(&disk, &stick, &held.content(0), &mut |_, _| ()).unwrap();
         drop(held);
         let to = SimDisk::new();
         backup::restore(&stick, &backup::newest(&stick).unwrap(), &to, &mut |_, _| ()).unwrap();

@@ -3,9 +3,10 @@
 use super::bar::Bar;
 use super::file;
 use super::output::{Failure, complain, failed, say};
+use crate::base::Clock;
 use crate::config::{Config, human_bytes};
 use crate::serve::{Answer, RESTORED, RESTORING, Request, World, ask, beside, connect, create_folder};
-use crate::store::backup::{self, BackupError, Manifest};
+use crate::store::backup::{self, BackupError, Content, Manifest};
 use crate::store::{Disk, Lock, RealDisk};
 use std::fs;
 use std::io;
@@ -26,11 +27,18 @@ type HeldFiles = (Held, (u64, u32), Vec<String>);
 pub(super) fn back_up(config: Option<&Path>, target: &Path) -> Result<(), Failure> {
     let config = file::load(&file::of_verb(config))?.config;
     refuse_inside(&config.data, target)?;
+    if target.is_dir() && super::manage::has_store(&config)? {
+        // Before anything is asked of the server, or made in the folder.
+        backup::refuse_other(&RealDisk::read_only(&config.data), &RealDisk::read_only(target))
+            .map_err(|error| told(&error, target))?;
+    }
     let (held, batch, names) = hold(&config)?;
     let from = disk(&config.data)?;
     let to = disk(target)?;
+    let made_s = u64::try_from(Clock::system().unix_s()).unwrap_or(0);
     let mut bar = Bar::new("copying");
-    let copied = backup::back_up(&from, &to, (batch, &names), &mut |done, total| bar.at(done, total));
+    let content = Content { batch, names: &names, made_s };
+    let copied = backup::back_up(&from, &to, &content, &mut |done, total| bar.at(done, total));
     drop((bar, held));
     let copied = copied.map_err(|error| told(&error, target))?;
     for name in &copied.unreadable {
@@ -208,6 +216,13 @@ fn told(error: &BackupError, folder: &Path) -> Failure {
     let remedy = match error {
         BackupError::NotOurs(_) => "\n    remedy: name an empty folder, or one that a backup is in",
         BackupError::Nothing => "\n    remedy: name the folder that `pigeon backup` wrote",
+        BackupError::OtherStore => {
+            "\n    remedy: name another folder; this one is left as it is, and `pigeon restore` brings back what is in it"
+        }
+        BackupError::Later(..) => {
+            "\n    remedy: name another folder; this one is left as it is, and `pigeon restore --to` brings back elsewhere \
+             what is missing here"
+        }
         BackupError::NoRoom(..) => "\n    remedy: make room, or take a larger one",
         BackupError::Damaged(_) => "\n    remedy: take another copy; back up again into an empty folder",
         BackupError::Backup(..) => "\n    what was complete before still is",

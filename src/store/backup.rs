@@ -6,10 +6,16 @@
 //!
 //!     pigeon backup 1
 //!     batch SEQUENCE CRC                     the last batch in it
+//!     store NUMBER                           whose it is ([`super::identity`]); manifests of before do not say it
+//!     made SECONDS                           when, since 1970, by the clock of whoever made it; likewise
 //!     file LENGTH CRC-32C STORED NAME        NAME is where it belongs in a data directory; STORED where it lies here
 //!     end CRC-32C                            over all lines before
+//!
+//! A folder belongs to one store: another's, or a later state of the same, is refused and left as it is. Nothing is copied
+//! into a folder before it durably has the store's identity, so that a first backup that broke off is known, too.
 
 use super::disk::{Disk, DiskFile, create_whole, folder_of, is_unreadable};
+use super::identity;
 use super::segment::PAGE_BYTES;
 use super::snapshot::SnapshotError;
 use super::{Refusal, Shared, Store};
@@ -41,6 +47,24 @@ pub struct Held {
     guard: MutexGuardArc<()>,
 }
 
+impl Held {
+    /// What there is to back up, at this time (seconds since 1970).
+    pub fn content(&self, made_s: u64) -> Content<'_> {
+        Content { batch: self.batch, names: &self.names, made_s }
+    }
+}
+
+/// What goes into a backup.
+#[derive(Clone, Copy, Debug)]
+pub struct Content<'a> {
+    /// The last batch in it: sequence and checksum; zeros when nobody has the store open.
+    pub batch: (u64, u32),
+    /// The files' names.
+    pub names: &'a [String],
+    /// When it is made, seconds since 1970; told in the manifest.
+    pub made_s: u64,
+}
+
 /// A backup that is complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {
@@ -48,6 +72,10 @@ pub struct Manifest {
     pub number: u64,
     /// The last batch in it: sequence and checksum.
     pub batch: (u64, u32),
+    /// Whose it is.
+    pub store: Option<String>,
+    /// When it was made, seconds since 1970; 0 when it does not say.
+    pub made_s: u64,
     /// Its files, by name.
     pub files: Vec<BackupFile>,
 }
@@ -93,6 +121,10 @@ pub enum BackupError {
     Nothing,
     /// The folder has other things in it, this among them.
     NotOurs(String),
+    /// The folder is another store's.
+    OtherStore,
+    /// The folder's backup goes further than the store: the last batch there, and here.
+    Later(u64, u64),
     /// The backup's disk has too little room: octets needed, octets free.
     NoRoom(u64, u64),
 }
@@ -105,6 +137,10 @@ impl fmt::Display for BackupError {
             Self::Damaged(name) => write!(f, "{name} of the backup is damaged"),
             Self::Nothing => f.write_str("there is no complete backup"),
             Self::NotOurs(name) => write!(f, "{name} is there, and no backup"),
+            Self::OtherStore => f.write_str("it holds a backup of another store"),
+            Self::Later(there, here) => {
+                write!(f, "it holds a later state of this store: up to batch {there}, and this is at batch {here}")
+            }
             Self::NoRoom(needed, free) => write!(f, "the backup needs {needed} bytes and its disk has {free} free"),
         }
     }
@@ -156,6 +192,10 @@ fn names(disk: &dyn Disk, bound: u64) -> io::Result<Vec<String>> {
         names.push("pigeon.toml".to_owned());
     }
     names.sort();
+    if disk.list("")?.iter().any(|name| name == identity::FILE) {
+        // It goes first.
+        names.insert(0, identity::FILE.to_owned());
+    }
     Ok(names)
 }
 
@@ -164,24 +204,63 @@ pub fn names_at_rest(disk: &dyn Disk) -> io::Result<Vec<String>> {
     names(disk, u64::MAX)
 }
 
-/// Copies held files into a backup and completes it; what is new there is read back and compared before. Blocks.
-pub fn back_up(
-    from: &dyn Disk,
-    to: &dyn Disk,
-    (batch, names): ((u64, u32), &[String]),
-    progress: &mut Progress<'_>,
-) -> Result<Copied, BackupError> {
+/// Refuses a folder with another store's backup; which of this store it has, and this store's identity.
+pub fn refuse_other(from: &dyn Disk, to: &dyn Disk) -> Result<(Option<Manifest>, Option<String>), BackupError> {
     let before = match newest(to) {
         Ok(manifest) => Some(manifest),
         Err(BackupError::Nothing | BackupError::Damaged(_)) => None,
         Err(error) => return Err(error),
     };
+    let there = |error| BackupError::Backup(identity::FILE.to_owned(), error);
+    let ours = identity::read(from).map_err(|error| BackupError::Store(identity::FILE.to_owned(), error))?;
+    let theirs = match &before {
+        Some(manifest) => manifest.store.clone(),
+        None => identity::read(to).map_err(there)?,
+    };
+    let is_ours = match theirs {
+        Some(theirs) => ours.as_ref() == Some(&theirs),
+        // Nothing was ever completed in it, or it does not say whose it is: then a file that both have tells.
+        None if before.is_none() => {
+            refuse_strange(to)?;
+            numbers(to)?.is_empty() || shares_a_file(from, to)
+        }
+        None => shares_a_file(from, to),
+    };
+    if is_ours { Ok((before, ours)) } else { Err(BackupError::OtherStore) }
+}
+
+/// Whether a segment or a snapshot of the store lies in the folder: their headers have salts.
+fn shares_a_file(from: &dyn Disk, to: &dyn Disk) -> bool {
+    let head = |disk: &dyn Disk, name: &str| {
+        let file = disk.open(name).ok()?;
+        head(&*file, file.len().ok()?).ok().filter(|head| !head.is_empty())
+    };
+    ["log", "snapshots"].iter().any(|folder| {
+        to.list(folder).unwrap_or_default().iter().any(|name| {
+            let name = format!("{folder}/{name}");
+            head(to, &name).is_some_and(|there| head(from, &name) == Some(there))
+        })
+    })
+}
+
+/// Copies held files into a backup and completes it; what is new there is read back and compared before. Blocks.
+pub fn back_up(
+    from: &dyn Disk,
+    to: &dyn Disk,
+    content: &Content<'_>,
+    progress: &mut Progress<'_>,
+) -> Result<Copied, BackupError> {
+    let Content { batch, names, made_s } = *content;
+    let (before, store) = refuse_other(from, to)?;
+    if let Some(before) = &before
+        && batch.0 != 0
+        && before.batch.0 > batch.0
+    {
+        return Err(BackupError::Later(before.batch.0, batch.0));
+    }
     let number = numbers(to)?.last().map_or(1, |number| number + 1);
     let known: BTreeMap<&str, &BackupFile> =
         before.iter().flat_map(|manifest| &manifest.files).map(|file| (file.stored.as_str(), file)).collect();
-    if before.is_none() {
-        refuse_others(to)?;
-    }
     let mut plan = Vec::new();
     let (mut old_bytes, mut new_bytes) = (0, 0);
     for name in names {
@@ -222,6 +301,9 @@ pub fn back_up(
                 if unreadable {
                     copied.unreadable.push(name.clone());
                 }
+                if name == identity::FILE {
+                    to.sync_folder("").map_err(|error| BackupError::Backup(stored.clone(), error))?;
+                }
                 copied.new_files += 1;
                 new.push(files.len());
                 BackupFile { name: name.clone(), stored, bytes, crc }
@@ -237,7 +319,7 @@ pub fn back_up(
             progress(done, total);
         })?;
     }
-    let manifest = Manifest { number, batch, files };
+    let manifest = Manifest { number, batch, store, made_s, files };
     let name = format!("{PREFIX}{number}");
     let text = manifest.text();
     create_whole(to, &name, &[(0, text.as_bytes())]).map_err(|error| BackupError::Backup(name.clone(), error))?;
@@ -248,17 +330,21 @@ pub fn back_up(
     Ok(copied)
 }
 
-/// Whether a file of the backup is the one at hand: segments and snapshots never change once they are sealed.
+/// Whether a file of the backup is the one at hand: segments and snapshots never change once they are sealed, nor does
+/// the identity, all of which is in its first octets.
 fn is_same(file: &dyn DiskFile, bytes: u64, to: &dyn Disk, kept: &BackupFile) -> bool {
-    if kept.bytes != bytes || folder_of(&kept.name).is_empty() || folder_of(&kept.name) == "tls" {
+    let never_changes = ["log", "snapshots"].contains(&folder_of(&kept.name)) || kept.name == identity::FILE;
+    if kept.bytes != bytes || !never_changes {
         return false;
     }
-    let head = |file: &dyn DiskFile| {
-        let mut head = vec![0; usize::try_from(bytes.min(HEAD_BYTES)).unwrap_or(0)];
-        file.read_at(0, &mut head).map(|()| head)
-    };
-    let there = to.open(&kept.stored).and_then(|there| Ok((there.len()?, head(&*there)?)));
-    matches!((there, head(file)), (Ok((length, there)), Ok(here)) if length == bytes && there == here)
+    let there = to.open(&kept.stored).and_then(|there| Ok((there.len()?, head(&*there, bytes)?)));
+    matches!((there, head(file, bytes)), (Ok((length, there)), Ok(here)) if length == bytes && there == here)
+}
+
+/// The first octets of a file of this length.
+fn head(file: &dyn DiskFile, bytes: u64) -> io::Result<Vec<u8>> {
+    let mut head = vec![0; usize::try_from(bytes.min(HEAD_BYTES)).unwrap_or(0)];
+    file.read_at(0, &mut head).map(|()| head)
 }
 
 /// Copies a file, durable when this returns but for its name; its checksum. Zeros stand for what cannot be read.
@@ -368,7 +454,7 @@ fn is_of_backup(name: &str) -> bool {
 }
 
 /// A first backup goes into a folder that has nothing of the kind in it: what is there may be somebody's.
-fn refuse_others(to: &dyn Disk) -> Result<(), BackupError> {
+fn refuse_strange(to: &dyn Disk) -> Result<(), BackupError> {
     let of = |folder: &str| to.list(folder).unwrap_or_default();
     let others = of("log").into_iter().chain(of("snapshots")).filter(|name| !is_of_backup(name));
     let others = others.chain(of("").into_iter().filter(|name| name.starts_with("pigeon.toml")));
@@ -465,6 +551,12 @@ impl Manifest {
 
     fn text(&self) -> String {
         let mut text = format!("{FIRST_LINE}\nbatch {} {:08x}\n", self.batch.0, self.batch.1);
+        if let Some(store) = &self.store {
+            text.push_str(&format!("store {store}\n"));
+        }
+        if self.made_s > 0 {
+            text.push_str(&format!("made {}\n", self.made_s));
+        }
         for file in &self.files {
             text.push_str(&format!("file {} {:08x} {} {}\n", file.bytes, file.crc, file.stored, file.name));
         }
@@ -482,12 +574,20 @@ impl Manifest {
         if crc != crc32c::crc32c(body.as_bytes()) {
             return None;
         }
-        let mut lines = body.lines();
+        let mut lines = body.lines().peekable();
         if lines.next()? != FIRST_LINE {
             return None;
         }
         let (sequence, crc) = lines.next()?.strip_prefix("batch ")?.split_once(' ')?;
         let batch = (sequence.parse().ok()?, u32::from_str_radix(crc, 16).ok()?);
+        let store = match lines.next_if(|line| line.starts_with("store ")) {
+            Some(line) => Some(line.strip_prefix("store ").filter(|number| identity::is_number(number))?.to_owned()),
+            None => None,
+        };
+        let made_s = match lines.next_if(|line| line.starts_with("made ")) {
+            Some(line) => line.strip_prefix("made ")?.parse().ok()?,
+            None => 0,
+        };
         let files = lines.map(|line| {
             let mut fields = line.strip_prefix("file ")?.splitn(4, ' ');
             let bytes = fields.next()?.parse().ok()?;
@@ -495,7 +595,7 @@ impl Manifest {
             let (stored, name) = (fields.next()?.to_owned(), fields.next()?.to_owned());
             (is_inside(&stored) && is_inside(&name)).then_some(BackupFile { name, stored, bytes, crc })
         });
-        Some(Self { number, batch, files: files.collect::<Option<_>>()? })
+        Some(Self { number, batch, store, made_s, files: files.collect::<Option<_>>()? })
     }
 }
 
@@ -545,8 +645,13 @@ mod tests {
     #[test]
     fn a_manifest_reads_back_and_a_changed_one_is_none() {
         let file = |name: &str| BackupFile { name: name.to_owned(), stored: format!("{name}.7"), bytes: 5, crc: 0xab };
-        let manifest =
-            Manifest { number: 7, batch: (44, 0xdead_beef), files: vec![file("log/1.commit"), file("tls/a b")] };
+        let manifest = Manifest {
+            number: 7,
+            batch: (44, 0xdead_beef),
+            store: Some("0123456789abcdef".repeat(2)),
+            made_s: 1_790_000_000,
+            files: vec![file("log/1.commit"), file("tls/a b")],
+        };
         let text = manifest.text();
         // A space in a stored name would break the line: ours have none.
         let manifest = Manifest { files: vec![file("log/1.commit")], ..manifest };

@@ -17,6 +17,7 @@ mod decide;
 mod disk;
 mod event;
 mod handle;
+mod identity;
 mod idle;
 mod index;
 mod keeper;
@@ -344,9 +345,10 @@ impl Store {
         let lock = disk.lock().map_err(|error| failed("lock", &error))?.ok_or(OpenError::Locked)?;
         recover::clean(&*disk).map_err(|error| failed("log", &error))?;
         let found = recover::look(&*disk).map_err(|error| failed("log", &error))?;
+        let is_new = found.is_new();
         let numbers = Arc::new(log::Numbers::after(found.highest));
         let is_there = index::is_there(&*disk).map_err(|error| failed("index.redb", &error))?;
-        let is_lost = !is_there && !found.is_new();
+        let is_lost = !is_there && !is_new;
         if is_lost {
             ::log::error!("index.redb is missing or empty; it is made anew from the newest snapshot and the log");
         }
@@ -382,6 +384,7 @@ impl Store {
         for what in &damage.told {
             ::log::error!("damaged: {what}");
         }
+        identity::ensure(&*disk, is_new && !is_there);
         let state = index.read(query::state).map_err(|error| failed("index.redb", &error))?;
         let snapshots = snapshot::list(&*disk).map_err(|error| failed("snapshots", &error))?;
         let leases = Arc::new(lease::Leases::default());

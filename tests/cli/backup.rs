@@ -127,6 +127,34 @@ fn a_backup_made_while_serving_comes_back_with_every_message_uid_flag_and_accoun
 }
 
 #[test]
+fn a_new_store_does_not_back_over_the_mail_of_the_one_before() {
+    let home = Home::new("");
+    let stick = home.path().join("stick");
+    let folder = stick.to_string_lossy().into_owned();
+    let add = |name: &str| home.verb(&["user", "add", name, "--password-stdin"], "wonderland-7\n");
+    add("alice@example.org");
+    assert_eq!(home.verb(&["backup", &folder], "").status.code(), Some(0));
+    let manifest = fs::read_to_string(stick.join("MANIFEST-1")).expect("a manifest");
+    assert!(manifest.lines().any(|line| line.starts_with("store ")), "{manifest}");
+    assert!(manifest.lines().any(|line| line.starts_with("made 1")), "{manifest}");
+    // A new card, say: nothing was brought back.
+    let old = home.path().join("old");
+    fs::rename(home.data(), &old).expect("the data are put aside");
+    add("bob@example.org");
+    let refused = home.verb(&["backup", &folder], "");
+    assert_eq!(refused.status.code(), Some(1), "{}", both(&refused));
+    assert!(both(&refused).contains("another store") && both(&refused).contains("remedy: "), "{}", both(&refused));
+    assert_eq!(fs::read_to_string(stick.join("MANIFEST-1")).ok(), Some(manifest));
+    let beside = home.path().join("stick-2").to_string_lossy().into_owned();
+    assert_eq!(home.verb(&["backup", &beside], "").status.code(), Some(0));
+    // What was backed up comes back, and goes on with its folder.
+    fs::remove_dir_all(home.data()).expect("the data are removed");
+    assert_eq!(home.verb(&["restore", &folder], "").status.code(), Some(0));
+    let again = home.verb(&["backup", &folder], "");
+    assert_eq!(again.status.code(), Some(0), "{}", both(&again));
+}
+
+#[test]
 fn a_restore_that_is_cut_short_is_served_by_nobody_and_can_be_run_again() {
     let home = Home::new("");
     let stick = home.path().join("stick");

@@ -7,7 +7,7 @@ use super::sessions::{Line, note, secrets};
 use super::steps::{Phase, step};
 use crate::world::{Protocol, World};
 use pigeon::base::{Budget, Clock, Workers};
-use pigeon::store::backup::{back_up, newest};
+use pigeon::store::backup::{Content, back_up, newest};
 pub(crate) use pigeon::store::sim::Dice;
 use pigeon::store::sim::SimDisk;
 use pigeon::store::{Kept, OpenError, Options, Refusal, Store};
@@ -466,13 +466,13 @@ impl Life {
                             self.go_on();
                         }
                     };
-                    back_up(&disk, &stick, (held.batch, &held.names), &mut go_on)
+                    back_up(&disk, &stick, &held.content(0), &mut go_on)
                 } else {
                     let (disk, stick) = (self.disk.clone(), stick.clone());
                     let (batch, names) = (held.batch, held.names.clone());
-                    smol::block_on(
-                        executor.run(smol::unblock(move || back_up(&disk, &stick, (batch, &names), &mut |_, _| ()))),
-                    )
+                    smol::block_on(executor.run(smol::unblock(move || {
+                        back_up(&disk, &stick, &Content { batch, names: &names, made_s: 0 }, &mut |_, _| ())
+                    })))
                 };
                 drop(held);
                 stick.watch(None);

@@ -289,7 +289,7 @@ fn a_restored_store_with_one_snapshot_has_no_fault() {
         store.snapshot().await.unwrap();
         while store.keep_house().await.unwrap() != Kept::Nothing {}
         let held = store.hold().await.unwrap();
-        backup::back_up(&disk, &stick, (held.batch, &held.names), &mut |_, _| ()).unwrap();
+        backup::back_up(&disk, &stick, &held.content(0), &mut |_, _| ()).unwrap();
         drop(held);
         let manifest = backup::newest(&stick).unwrap();
         backup::restore(&stick, &manifest, &there, &mut |_, _| ()).unwrap();

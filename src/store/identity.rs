@@ -1,0 +1,102 @@
+//! Which store this is: a random number in a small file beside the log, made with the store, never changed, and told by every
+//! backup, so that no folder with one store's backup is taken for another's. Nothing else needs it: a store that has lost it
+//! starts, and is another one for its backups from then on.
+//!
+//!     pigeon store NUMBER CRC-32C            32 hexadecimal digits, and the checksum of all before
+
+use super::disk::{Disk, create_whole};
+use std::io;
+
+/// Where it lies.
+pub(super) const FILE: &str = "store.id";
+const WORDS: &str = "pigeon store ";
+/// A file that is longer is none of ours.
+const FILE_BYTES_MAX: u64 = 64;
+/// Random numbers of 32 bits in it.
+const PARTS: usize = 4;
+
+/// The identity that a folder has, a store's or a backup's; none when it has none, or a damaged one.
+pub(super) fn read(disk: &dyn Disk) -> io::Result<Option<String>> {
+    let file = match disk.open(FILE) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let bytes = file.len()?.min(FILE_BYTES_MAX);
+    let mut text = vec![0; usize::try_from(bytes).unwrap_or(0)];
+    file.read_at(0, &mut text)?;
+    let number = parse(&text);
+    if number.is_none() {
+        log::warn!("{FILE} is damaged");
+    }
+    Ok(number)
+}
+
+/// Makes one where there is none; anew where there was no store either. Without one the store works on.
+pub(super) fn ensure(disk: &dyn Disk, is_new: bool) {
+    let made = match read(disk) {
+        Ok(Some(_)) if !is_new => return,
+        Ok(_) => {
+            let number: String = (0..PARTS).map(|_| format!("{:08x}", disk.chance())).collect();
+            create_whole(disk, FILE, &[(0, print(&number).as_bytes())]).map(drop)
+        }
+        Err(error) => Err(error),
+    };
+    if let Err(error) = made {
+        log::warn!("{FILE}: {error}; a backup does not know whose it is");
+    }
+}
+
+/// Whether this may stand for an identity in a manifest.
+pub(super) fn is_number(text: &str) -> bool {
+    text.len() == 8 * PARTS && text.bytes().all(|octet| octet.is_ascii_digit() || (b'a'..=b'f').contains(&octet))
+}
+
+fn print(number: &str) -> String {
+    let text = format!("{WORDS}{number}");
+    format!("{text} {:08x}\n", crc32c::crc32c(text.as_bytes()))
+}
+
+fn parse(text: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (number, _) = text.strip_prefix(WORDS)?.split_once(' ')?;
+    (is_number(number) && text == print(number)).then(|| number.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::sim::{Cut, Fault, SimDisk};
+
+    #[test]
+    fn an_identity_is_made_once_and_a_changed_octet_makes_it_none() {
+        let disk = SimDisk::new();
+        ensure(&disk, true);
+        let made = read(&disk).unwrap().unwrap();
+        ensure(&disk, false);
+        assert_eq!(read(&disk).unwrap(), Some(made.clone()));
+        assert_eq!(read(&disk.reboot(Cut::Nothing)).unwrap(), Some(made), "it is durable when it can be told");
+        let text = disk.contents(FILE).unwrap();
+        assert!(text.len() as u64 <= FILE_BYTES_MAX);
+        for at in 0..text.len() {
+            let mut broken = text.clone();
+            broken[at] ^= 1;
+            assert_eq!(parse(&broken), None, "octet {at}");
+            assert_eq!(parse(&text[..at]), None, "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_disk_that_cannot_take_one_or_give_it_back_has_none_and_loses_none() {
+        let disk = SimDisk::new();
+        disk.fail(Fault::Full);
+        ensure(&disk, true);
+        assert_eq!(read(&disk).unwrap(), None);
+        disk.heal();
+        ensure(&disk, false);
+        let made = read(&disk).unwrap();
+        disk.fail(Fault::ReadEio(0));
+        ensure(&disk, false);
+        disk.heal();
+        assert_eq!(read(&disk).unwrap(), made, "what cannot be read now is not replaced");
+    }
+}
