@@ -33,7 +33,7 @@ impl Board {
 
     /// A start of the board; answers the report as it is on standard output.
     fn start(&self) -> String {
-        self.start_with(&["--boot", "boot", "--data", "data"])
+        self.start_with(&["--boot", "boot", "--data", "data", "--keep", "keep"])
     }
 
     /// A start with these of the card's partitions.
@@ -108,12 +108,12 @@ fn the_cards_file_is_taken_over_once_and_its_secrets_are_gone() {
     assert!(again.contains("All is well") && !again.contains("added"), "{again}");
     assert_eq!((board.card("pigeon.toml"), board.settings()), (cleaned.clone(), settings.clone()));
 
-    // Without the card's file everything stays as it was.
-    fs::remove_file(board.boot().join("pigeon.toml")).unwrap();
-    board.start();
+    // Without the card everything stays as it was.
+    board.start_with(&["--data", "data", "--keep", "keep"]);
     assert_eq!(board.settings(), settings);
 
     // A further line is a further account; a new password between the quotes is one.
+    fs::remove_file(board.boot().join("pigeon.toml")).unwrap();
     board.write("pigeon.toml.txt", format!("{cleaned}\r\n").replace("\"\"  # taken over", "\"new-password-77\" #"));
     let report = board.start();
     assert!(report.contains("alice@example.org: has its new password"), "{report}");
@@ -191,6 +191,51 @@ fn a_board_comes_up_whatever_is_on_its_card() {
     }
     let board = Board::new();
     assert!(board.start().contains("pigeon.local"));
+}
+
+#[test]
+fn what_is_taken_off_the_card_holds_no_longer() {
+    let board = Board::new();
+    board.write("pigeon.toml", "[board]\nname = \"post\"\n");
+    board.write("custom.toml", format!("[ssh]\nauthorized_keys = [\"{KEY}\"]\n"));
+    board.start();
+    assert!(board.settings().contains(KEY) && board.settings().contains("'post'"));
+    // A card that cannot be read tells nothing new.
+    board.start_with(&["--data", "data", "--keep", "keep"]);
+    assert!(board.settings().contains(KEY) && board.settings().contains("'post'"));
+    fs::remove_file(board.boot().join("custom.toml")).unwrap();
+    board.start();
+    assert!(!board.settings().contains(KEY) && board.settings().contains("'post'"));
+    fs::remove_file(board.boot().join("pigeon.toml")).unwrap();
+    let report = board.start();
+    assert!(report.contains("no pigeon.toml on the card any more"), "{report}");
+    for partitions in
+        [&["--data", "data", "--keep", "keep"][..], &["--boot", "boot", "--data", "data", "--keep", "keep"]]
+    {
+        board.start_with(partitions);
+        assert!(!board.settings().contains(KEY) && board.settings().contains("HOSTNAME='pigeon'"));
+    }
+}
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBexample alice@computer";
+
+#[test]
+fn who_can_write_into_the_servers_folder_is_not_let_in_as_root() {
+    let board = Board::new();
+    fs::create_dir(board.data()).unwrap();
+    // As the first version kept it, or as whoever took the server over would like it.
+    let text = format!("[board]\nname = \"post\"\nssh_key = \"{KEY}\"\n");
+    fs::write(board.data().join("board.toml"), &text).unwrap();
+    fs::write(board.data().join("imager.toml"), format!("[ssh]\nauthorized_keys = [\"{KEY}\"]\n")).unwrap();
+    board.start_with(&["--data", "data", "--keep", "keep"]);
+    assert!(!board.settings().contains("ssh-ed25519"), "{}", board.settings());
+    assert!(board.settings().contains("HOSTNAME='post'"), "the rest is taken until the card can be read");
+    board.write("pigeon.toml", &text);
+    board.start();
+    assert!(board.settings().contains(KEY));
+    assert!(!board.data().join("board.toml").exists() && !board.data().join("imager.toml").exists());
+    let facts = fs::metadata(board.0.path().join("keep")).unwrap();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&facts.permissions()) & 0o777, 0o700);
 }
 
 #[test]

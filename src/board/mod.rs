@@ -2,11 +2,12 @@
 //! name in the local network, releases for the other system slot. Called by the image's init, each verb once:
 //!
 //! ```text
-//! pigeon board first-boot [--boot DIR] [--data DIR] [--settings FILE] [--memory BYTES]
+//! pigeon board first-boot [--boot DIR] [--data DIR] [--keep DIR] [--settings FILE] [--memory BYTES]
 //!     at every boot, before the server: reads DIR/pigeon.toml (or pigeon.toml.txt, or what Raspberry Pi Imager wrote:
 //!     custom.toml); writes DATA/pigeon.toml (`data = "."`), makes accounts, erases secrets from the card, writes
 //!     DIR/pigeon-report.txt and the settings (default /run/board/settings, mode 0600). The report goes to stdout too.
-//!     Exit 0 whatever is in the file. A partition that cannot be mounted is left out: without the data nothing is erased.
+//!     Exit 0 whatever is in the file. A partition that cannot be mounted is left out: without the data nothing is erased. What
+//!     the card says is kept in the folder `--keep`, root's own, for a start at which it cannot be read.
 //! pigeon board wants-restore --boot DIR
 //!     before that, while there is no store: prints `yes` where DIR's file asks for the mail of a backup, else `no`.
 //! pigeon board report --boot DIR [--settings FILE] [ADDRESS...]
@@ -40,6 +41,7 @@
 //! Knows the mail server by its configuration and its accounts alone.
 
 mod clock;
+mod configuration;
 mod dns_sd;
 mod erase;
 mod files;
@@ -53,16 +55,18 @@ mod report;
 mod settings;
 mod slots;
 mod sntp;
+mod sources;
 mod supervise;
 mod text;
 mod update;
 
 pub use clock::keep_clock;
-pub use first_boot::{Folders, NewAccount, Outcome, Plan, machine_memory, tell_addresses, wants_restore};
+pub use first_boot::{NewAccount, Outcome, Plan, machine_memory, tell_addresses};
 pub use grow::{GrowError, Grown, grow};
 pub use mbr::TableError;
 pub use mdns::answer_for_name;
 pub use release::{Release, ReleaseError, judge, open, verify};
 pub use slots::{Slot, healthy};
+pub use sources::{Folders, wants_restore};
 pub use supervise::Supervision;
 pub use update::apply;

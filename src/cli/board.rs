@@ -16,8 +16,8 @@ use std::time::Duration;
 
 pub(super) fn run(order: BoardOrder) -> Result<(), Failure> {
     match order {
-        BoardOrder::FirstBoot { boot, data, settings, memory } => {
-            first_boot(&Folders { boot, data }, &settings, memory)
+        BoardOrder::FirstBoot { boot, data, keep, settings, memory } => {
+            first_boot(&Folders { boot, data, keep }, &settings, memory)
         }
         BoardOrder::WantsRestore { boot } => say(if wants_restore(&boot) { "yes\n" } else { "no\n" }),
         BoardOrder::Report { boot, addresses, .. } => tell_addresses(&boot, &addresses)
@@ -132,6 +132,9 @@ fn first_boot(folders: &Folders, settings: &Path, memory: Option<u64>) -> Result
     if let Err(error) = replace_file(settings, plan.settings().as_bytes(), 0o600) {
         failures.push((format!("cannot write {}: {error}", settings.display()), "start the board again".to_owned()));
     }
+    if let Err(error) = plan.keep() {
+        failures.push((format!("what the card says cannot be kept: {error}"), DISK.to_owned()));
+    }
     let worked = std::thread::scope(|scope| scope.spawn(|| as_owner(&plan)).join());
     let (accounts, domains) = match worked {
         Ok(Ok(outcomes)) => outcomes,
@@ -154,7 +157,7 @@ fn as_owner(plan: &Plan) -> Result<(Vec<Outcome>, Vec<Outcome>), String> {
     };
     create_folder(data).map_err(|error| error.to_string())?;
     become_owner(data).map_err(|error| format!("cannot work as the owner of {}: {error}", data.display()))?;
-    plan.keep().map_err(|error| format!("cannot write into {}: {error}", data.display()))?;
+    plan.configure().map_err(|error| format!("cannot write into {}: {error}", data.display()))?;
     let (accounts, domains) = (plan.accounts(), plan.domains());
     // Opening the store takes time that a start without orders need not take.
     if accounts.is_empty() && (domains.is_empty() || is_done(data, &domains)) {

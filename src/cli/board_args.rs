@@ -17,7 +17,7 @@ A partition that cannot be mounted is left out. Without the data directory nothi
 no password is erased; without the card the settings are those that it said last.
 
 Example:
-  pigeon board first-boot --boot /boot --data /data/mail")]
+  pigeon board first-boot --boot /boot --data /data/mail --keep /data/board")]
     FirstBoot {
         /// The card's FAT partition, mounted for writing
         #[arg(long, value_name = "DIR")]
@@ -25,6 +25,9 @@ Example:
         /// The data directory
         #[arg(long, value_name = "DIR")]
         data: Option<PathBuf>,
+        /// Where what the card says is kept without its passwords, for a start without it; root's own
+        #[arg(long, value_name = "DIR")]
+        keep: Option<PathBuf>,
         /// Where the settings for a shell go
         #[arg(long, value_name = "FILE", default_value = "/run/board/settings")]
         settings: PathBuf,

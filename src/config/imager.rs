@@ -32,9 +32,11 @@ impl Reader<'_> {
         });
         let mut board = Board { name, ..Board::default() };
         self.imager_user(root, &mut board);
+        // Keys beside a service that is switched off are no wish for it.
+        let is_off = self.value(root, "ssh", "enabled").is_some_and(|value| value.get_ref().as_bool() == Some(false));
         for (key, place) in self.list_of(root, "ssh", "authorized_keys", REMEDY) {
             let key = key.trim().to_owned();
-            if self.demand(is_ssh_key(&key), place, || "this is no public key for ssh".to_owned(), REMEDY) {
+            if self.demand(is_ssh_key(&key), place, || "this is no public key for ssh".to_owned(), REMEDY) && !is_off {
                 board.ssh_keys.push(key);
             }
         }
@@ -109,6 +111,14 @@ mod tests {
         // The hash is told to be of no use, and is to be erased.
         assert_eq!((problems.len(), problems[0].line(&text)), (1, Some(8)));
         assert_eq!(text.get(board.stale[0].clone()), Some("\"$y$j9T$abc$def\""));
+    }
+
+    #[test]
+    fn keys_are_taken_unless_ssh_is_switched_off() {
+        let key = "authorized_keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB a@b\"]\n";
+        for (line, keys) in [("", 1), ("enabled = true\n", 1), ("enabled = false\n", 0)] {
+            assert_eq!(read_imager(&format!("[ssh]\n{line}{key}")).0.ssh_keys.len(), keys, "{line}");
+        }
     }
 
     #[test]
