@@ -17,8 +17,11 @@ const HOST_TTL_S: u32 = 120;
 const OTHER_TTL_S: u32 = 4500;
 /// RFC 6762 6.7: for those who do not listen to what changes.
 const LEGACY_TTL_S: u32 = 10;
-/// What fits every network; a message of ours stays below it.
+/// What fits every network; a message of ours stays below it, also where the standard would let it be longer (RFC 6762 17).
 pub(super) const MESSAGE_BYTES_MAX: usize = 1400;
+/// An answer to one who is no responder is at most so many times as long as its question: its address may be forged.
+const LEGACY_TIMES_MAX: usize = 8;
+const HEADER_BYTES: usize = 12;
 /// Questions or records of one message that are looked at.
 const ENTRIES_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 255;
@@ -43,6 +46,16 @@ pub(super) struct Question {
     pub(super) kind: u16,
     /// Whether the one who asks wants the answer alone.
     pub(super) is_unicast: bool,
+}
+
+impl Question {
+    fn asks_for(&self, record: &Record) -> bool {
+        self.name == record.name && (self.kind == record.kind || self.kind == ANY)
+    }
+
+    fn bytes(&self) -> usize {
+        self.name.len() + 4
+    }
 }
 
 /// A message, as far as it is understood.
@@ -108,15 +121,12 @@ pub(super) fn address_records(label: &str, addresses: &[IpAddr]) -> Vec<Record> 
 /// What answers this question, and what the one who asks will want to know next.
 pub(super) fn answer(ours: &[Record], message: &Message) -> (Vec<Record>, Vec<Record>) {
     let is_asked = |record: &&Record| {
-        let fits = |question: &Question| {
-            question.name == record.name && (question.kind == record.kind || question.kind == ANY)
-        };
         // RFC 6762 7.1: who knows it already need not be told.
         let is_known = message
             .answers
             .iter()
             .any(|known| known.name == record.name && known.data == record.data && known.ttl_s >= record.ttl_s / 2);
-        message.questions.iter().any(fits) && !is_known
+        message.questions.iter().any(|question| question.asks_for(record)) && !is_known
     };
     let answers: Vec<Record> = ours.iter().filter(is_asked).cloned().collect();
     let leads_on = answers.iter().any(|record| record.kind == PTR || record.kind == SRV);
@@ -125,35 +135,43 @@ pub(super) fn answer(ours: &[Record], message: &Message) -> (Vec<Record>, Vec<Re
     (answers, additional)
 }
 
+/// The first of a message's questions that these records answer.
+pub(super) fn first_answered(ours: &[Record], message: &Message) -> Option<Question> {
+    message.questions.iter().find(|question| ours.iter().any(|record| question.asks_for(record))).cloned()
+}
+
+/// The octets that a response has room for beside its head; `legacy` is the question of one who is no responder.
+pub(super) fn room(legacy: Option<&Question>) -> usize {
+    let head = HEADER_BYTES + legacy.map_or(0, Question::bytes);
+    legacy.map_or(MESSAGE_BYTES_MAX, |_| MESSAGE_BYTES_MAX.min(LEGACY_TIMES_MAX * head)).saturating_sub(head)
+}
+
+/// The first of these records, as many as there is room for; the room they take is gone.
+pub(super) fn fitting(records: Vec<Record>, room: &mut usize) -> Vec<Record> {
+    let mut fits = |record: &Record| {
+        let left = room.checked_sub(record.name.len() + 10 + record.data.len());
+        *room = left.unwrap_or(0);
+        left.is_some()
+    };
+    records.into_iter().take_while(|record| fits(record)).collect()
+}
+
 /// A response to all (RFC 6762 section 6), or to one who is no responder itself (6.7): then with its id and question.
-pub(super) fn print_response(answers: &[Record], additional: &[Record], legacy: Option<&Message>) -> Vec<u8> {
-    let questions = legacy.map_or(&[][..], |message| &message.questions);
-    let mut octets = header(legacy.map_or(0, |message| message.id), 0x8400, questions.len(), answers.len(), 0);
-    for question in questions {
+pub(super) fn print_response(answers: &[Record], additional: &[Record], legacy: Option<(u16, &Question)>) -> Vec<u8> {
+    let (id, questions) = legacy.map_or((0, 0), |(id, _)| (id, 1));
+    let mut octets = header(id, 0x8400, [questions, answers.len(), 0, additional.len()]);
+    if let Some((_, question)) = legacy {
         octets.extend(&question.name);
         octets.extend(question.kind.to_be_bytes());
         octets.extend(IN.to_be_bytes());
     }
-    answers.iter().for_each(|record| print_record(&mut octets, record, legacy.is_some()));
-    let mut count: u16 = 0;
-    for record in additional {
-        let before = octets.len();
-        print_record(&mut octets, record, legacy.is_some());
-        if octets.len() > MESSAGE_BYTES_MAX {
-            octets.truncate(before);
-            break;
-        }
-        count += 1;
-    }
-    for (place, octet) in octets.iter_mut().skip(10).zip(count.to_be_bytes()) {
-        *place = octet;
-    }
+    answers.iter().chain(additional).for_each(|record| print_record(&mut octets, record, legacy.is_some()));
     octets
 }
 
 /// Asks whether anybody has this name (RFC 6762 8.1), and says what we would have it mean.
 pub(super) fn print_probe(label: &str, ours: &[Record]) -> Vec<u8> {
-    let mut octets = header(0, 0, 1, 0, ours.len());
+    let mut octets = header(0, 0, [1, 0, ours.len(), 0]);
     octets.extend(host(label));
     octets.extend(ANY.to_be_bytes());
     octets.extend((IN | TOP_BIT).to_be_bytes());
@@ -162,9 +180,10 @@ pub(super) fn print_probe(label: &str, ours: &[Record]) -> Vec<u8> {
     octets
 }
 
-fn header(id: u16, flags: u16, questions: usize, answers: usize, authority: usize) -> Vec<u8> {
-    let count = |count: usize| u16::try_from(count).unwrap_or(0);
-    [id, flags, count(questions), count(answers), count(authority), 0].into_iter().flat_map(u16::to_be_bytes).collect()
+/// `counts` are questions, answers, authority and additional records.
+fn header(id: u16, flags: u16, counts: [usize; 4]) -> Vec<u8> {
+    let counts = counts.map(|count| u16::try_from(count).unwrap_or(0));
+    [id, flags].into_iter().chain(counts).flat_map(u16::to_be_bytes).collect()
 }
 
 fn print_record(octets: &mut Vec<u8>, record: &Record, is_legacy: bool) {
@@ -318,8 +337,11 @@ mod tests {
     #[test]
     fn what_is_printed_is_read() {
         let (answers, additional) = answer(&ours(), &ask(&["_imaps", "_tcp", "local"], PTR));
+        let mut left = room(None);
+        let (answers, additional) = (fitting(answers, &mut left), fitting(additional, &mut left));
         let octets = print_response(&answers, &additional, None);
-        assert!(octets.len() < MESSAGE_BYTES_MAX);
+        assert_eq!((answers.len(), additional.len()), (1, 6), "all of it fits");
+        assert_eq!(octets.len() + left, MESSAGE_BYTES_MAX, "the room is counted as it is printed");
         let message = parse(&octets).unwrap();
         assert!(message.is_response && message.questions.is_empty());
         assert_eq!(message.answers, answers);
@@ -332,20 +354,39 @@ mod tests {
     fn one_who_is_no_responder_gets_its_question_back_and_short_times() {
         let asked = Message { id: 77, ..ask(&["pigeon", "local"], A) };
         let (answers, _) = answer(&ours(), &asked);
-        let message = parse(&print_response(&answers, &[], Some(&asked))).unwrap();
+        let message = parse(&print_response(&answers, &[], Some((77, &asked.questions[0])))).unwrap();
         assert_eq!((message.id, &message.questions), (77, &asked.questions));
         assert!(message.answers[0].ttl_s == LEGACY_TTL_S && !message.answers[0].is_unique);
     }
 
     #[test]
+    fn an_answer_is_never_longer_than_what_fits() {
+        let long = ["2001:db8::1".parse().unwrap(); 200];
+        let records = records(&"p".repeat(63), &long, &SERVICES);
+        let question = Question { name: host(&"p".repeat(63)), kind: ANY, is_unicast: false };
+        for (legacy, limit) in
+            [(None, MESSAGE_BYTES_MAX), (Some(&question), LEGACY_TIMES_MAX * (12 + question.bytes()))]
+        {
+            let some = fitting(records.clone(), &mut room(legacy));
+            let octets = print_response(&some, &[], legacy.map(|question| (1, question)));
+            assert!(some.len() > 3 && some.len() < 20 && octets.len() <= limit, "{} {}", some.len(), octets.len());
+        }
+    }
+
+    #[test]
     fn names_with_pointers_are_read_and_circles_refused() {
-        let head = header(0, 0, 1, 0, 0);
+        let head = header(0, 0, [1, 0, 0, 0]);
         let question = |name: &[u8]| [&head[..], name, &[0, 1, 0, 1]].concat();
         assert_eq!(parse(&question(b"\x06pigeon\x05local\0")).unwrap().questions[0].name, host("pigeon"));
         // Of a second question, to the first one's `local`.
-        let two =
-            [&header(0, 0, 2, 0, 0)[..], b"\x06pigeon\x05local\0", &[0, 1, 0, 1], b"\x03BOX\xc0\x13", &[0, 1, 0, 1]]
-                .concat();
+        let two = [
+            &header(0, 0, [2, 0, 0, 0])[..],
+            b"\x06pigeon\x05local\0",
+            &[0, 1, 0, 1],
+            b"\x03BOX\xc0\x13",
+            &[0, 1, 0, 1],
+        ]
+        .concat();
         assert_eq!(parse(&two).unwrap().questions[1].name, host("box"));
         for bad in [&b"\xc0\x0c"[..], b"\x01a\xc0\x0c", b"\xc0\x20", b"\x40a", b"\x3fa"] {
             assert_eq!(parse(&question(bad)), None, "{bad:?}");

@@ -219,7 +219,7 @@ pub(super) fn write_report(card: &impl Files, text: &str) -> io::Result<()> {
 }
 
 fn same(before: &str, text: &str) -> bool {
-    text.contains("none yet") && report::with_addresses(before, &[]) == report::with_addresses(text, &[])
+    text.contains("none yet") && report::with_addresses(before, None, &[]) == report::with_addresses(text, None, &[])
         || before.replace("\r\n", "\n") == text
 }
 
@@ -232,11 +232,11 @@ pub fn machine_memory() -> u64 {
 }
 
 /// Puts the board's addresses into the report on the card.
-pub fn tell_addresses(boot: &Path, addresses: &[std::net::IpAddr]) -> io::Result<()> {
+pub fn tell_addresses(boot: &Path, name: Option<&str>, addresses: &[std::net::IpAddr]) -> io::Result<()> {
     let card = Folder(boot.to_owned());
     let before = read(&card, report::FILE, report::FILE_BYTES_MAX)?.unwrap_or_default();
     let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    let text = report::with_addresses(&String::from_utf8_lossy(&before), &addresses);
+    let text = report::with_addresses(&String::from_utf8_lossy(&before), name, &addresses);
     if report::for_editors(&text).as_bytes() == before {
         return Ok(());
     }

@@ -1,7 +1,10 @@
 //! NAME.local (RFC 6762): the name is asked for, announced, answered for, and changed to NAME-2 when somebody has it. The
 //! responder is pure; the loop around it has the sockets.
 
-use super::dns_sd::{self, A, AAAA, MESSAGE_BYTES_MAX, Message, Record, answer, parse, print_probe, print_response};
+use super::dns_sd::{
+    self, A, AAAA, MESSAGE_BYTES_MAX, Message, Record, answer, first_answered, fitting, parse, print_probe,
+    print_response, room,
+};
 use super::ioctl::{Local, local_addresses};
 use crate::net::MulticastDns;
 use std::io;
@@ -15,14 +18,22 @@ const ANNOUNCEMENTS: u8 = 2;
 const ANNOUNCE_PAUSE: Duration = Duration::from_secs(1);
 /// RFC 6762 8.2: who loses asks again after a second.
 const LOST_PAUSE: Duration = Duration::from_secs(1);
-/// RFC 6762 section 6: nothing is said to all twice within a second.
+/// RFC 6762 8.1: after so many conflicts, none of them longer than this after the one before, so long before asking again.
+const CONFLICTS_MAX: u32 = 15;
+const CONFLICTS_WITHIN: Duration = Duration::from_secs(10);
+const CONFLICT_PAUSE: Duration = Duration::from_secs(5);
+/// RFC 6762 section 6: no record is said to all twice within a second, however it is asked for.
 const SAME_PAUSE: Duration = Duration::from_secs(1);
 /// How often addresses are looked at: a cable, another network.
 const LOOK_PAUSE: Duration = Duration::from_secs(5);
 /// Answers to single machines within a second; nobody in a home needs more.
 const UNICASTS_MAX: u32 = 20;
 const PORT: u16 = 5353;
-/// A message may be as long as a datagram of a local network.
+/// Addresses of one interface that are told.
+const ADDRESSES_MAX: usize = 8;
+/// What a name of DNS has room for between two dots.
+const LABEL_BYTES_MAX: usize = 63;
+/// RFC 6762 section 17: no message is longer.
 const DATAGRAM_BYTES_MAX: usize = 9000;
 
 /// A message to send.
@@ -49,23 +60,36 @@ struct Responder<'s> {
     state: State,
     /// When there is something to do next, from the start.
     due: Option<Duration>,
-    said: Vec<(u32, Vec<u8>, Duration)>,
+    /// What was said to all within the last second, on which interface.
+    said: Vec<(u32, Record, Duration)>,
     unicasts: (Duration, u32),
+    /// When another had our name the last time, and how often in a row.
+    conflicts: (Duration, u32),
 }
 
 impl<'s> Responder<'s> {
     fn new(wanted: &'s str, services: &'s [(&'s str, u16)]) -> Self {
         let state = State::Probing { sent: 0 };
-        let (said, unicasts) = (Vec::new(), (Duration::ZERO, 0));
-        Self { wanted, number: 1, services, locals: Vec::new(), state, due: None, said, unicasts }
+        let (said, unicasts, conflicts) = (Vec::new(), (Duration::ZERO, 0), (Duration::ZERO, 0));
+        Self { wanted, number: 1, services, locals: Vec::new(), state, due: None, said, unicasts, conflicts }
     }
 
     fn label(&self) -> String {
-        if self.number == 1 { self.wanted.to_owned() } else { format!("{}-{}", self.wanted, self.number) }
+        if self.number == 1 {
+            return self.wanted.to_owned();
+        }
+        let number = format!("-{}", self.number);
+        let room = LABEL_BYTES_MAX.saturating_sub(number.len());
+        format!("{}{number}", self.wanted.get(..room).unwrap_or(self.wanted))
     }
 
     fn addresses(&self, interface: u32) -> Vec<IpAddr> {
-        self.locals.iter().filter(|local| local.interface == interface).map(|local| local.address).collect()
+        self.locals
+            .iter()
+            .filter(|local| local.interface == interface)
+            .map(|local| local.address)
+            .take(ADDRESSES_MAX)
+            .collect()
     }
 
     fn interfaces(&self) -> Vec<u32> {
@@ -86,7 +110,6 @@ impl<'s> Responder<'s> {
     fn probe(&mut self, at: Duration) {
         self.state = State::Probing { sent: 0 };
         self.due = (!self.locals.is_empty()).then_some(at);
-        self.said.clear();
     }
 
     /// What is due now.
@@ -94,25 +117,21 @@ impl<'s> Responder<'s> {
         if self.due.is_none_or(|due| due > now) {
             return Vec::new();
         }
-        let label = self.label();
-        let to_each = |print: &dyn Fn(&[IpAddr]) -> Vec<u8>| {
-            self.interfaces()
-                .into_iter()
-                .map(|interface| Out::All(interface, print(&self.addresses(interface))))
-                .collect()
-        };
         let (out, state, pause): (Vec<Out>, _, _) = match self.state {
             State::Probing { sent: PROBES } => (Vec::new(), State::Announcing { sent: 0 }, Some(Duration::ZERO)),
             State::Probing { sent } => {
-                let probe = |addresses: &[IpAddr]| print_probe(&label, &dns_sd::address_records(&label, addresses));
-                (to_each(&probe), State::Probing { sent: sent + 1 }, Some(PROBE_PAUSE))
+                let label = self.label();
+                let ours = |interface| dns_sd::address_records(&label, &self.addresses(interface));
+                let probe = |interface| Out::All(interface, print_probe(&label, &ours(interface)));
+                let probes = self.interfaces().into_iter().map(probe).collect();
+                (probes, State::Probing { sent: sent + 1 }, Some(PROBE_PAUSE))
             }
             State::Announcing { sent: ANNOUNCEMENTS } | State::Serving => (Vec::new(), State::Serving, None),
             State::Announcing { sent } => {
-                let all = |addresses: &[IpAddr]| {
-                    print_response(&dns_sd::records(&label, addresses, self.services), &[], None)
-                };
-                (to_each(&all), State::Announcing { sent: sent + 1 }, Some(ANNOUNCE_PAUSE))
+                let interfaces = self.interfaces().into_iter();
+                let all = |interface| self.say_to_all(now, interface, self.ours(interface), Vec::new());
+                let said = interfaces.filter_map(all).collect();
+                (said, State::Announcing { sent: sent + 1 }, Some(ANNOUNCE_PAUSE))
             }
         };
         self.state = state;
@@ -125,7 +144,7 @@ impl<'s> Responder<'s> {
         let Some(interface) = self.locals.iter().find(|local| local.has(from)).map(|local| local.interface) else {
             return Vec::new();
         };
-        let Some(message) = parse(octets) else {
+        let Some(mut message) = parse(octets) else {
             return Vec::new();
         };
         let is_from_us = self.locals.iter().any(|local| local.address == from.ip()) && from.port() == PORT;
@@ -135,25 +154,56 @@ impl<'s> Responder<'s> {
         if message.is_response || matches!(self.state, State::Probing { .. }) {
             return Vec::new();
         }
-        let ours = dns_sd::records(&self.label(), &self.addresses(interface), self.services);
-        let (answers, additional) = answer(&ours, &message);
+        let ours = self.ours(interface);
+        let legacy = (from.port() != PORT).then(|| first_answered(&ours, &message));
+        if let Some(question) = &legacy {
+            message.questions.retain(|one| Some(one) == question.as_ref());
+            message.questions.truncate(1);
+        }
+        let (answers, mut additional) = answer(&ours, &message);
         if answers.is_empty() {
             return Vec::new();
         }
-        let is_legacy = from.port() != PORT;
+        let legacy = legacy.flatten();
         // Who probes must hear at once (RFC 6762 section 6).
         let is_for_one =
-            is_legacy || !message.authority.is_empty() || message.questions.iter().all(|one| one.is_unicast);
-        let octets = print_response(&answers, &additional, is_legacy.then_some(&message));
-        if is_for_one {
-            return self.may_unicast(now).then_some(Out::One(from, octets)).into_iter().collect();
+            legacy.is_some() || !message.authority.is_empty() || message.questions.iter().all(|one| one.is_unicast);
+        if !is_for_one {
+            return self.say_to_all(now, interface, answers, additional).into_iter().collect();
         }
+        if legacy.is_some() {
+            additional.clear();
+        }
+        let mut room = room(legacy.as_ref());
+        let (answers, additional) = (fitting(answers, &mut room), fitting(additional, &mut room));
+        let octets = print_response(&answers, &additional, legacy.as_ref().map(|question| (message.id, question)));
+        self.may_unicast(now).then_some(Out::One(from, octets)).into_iter().collect()
+    }
+
+    /// What of this may be said to all now, and has not been within the last second.
+    fn say_to_all(
+        &mut self,
+        now: Duration,
+        interface: u32,
+        answers: Vec<Record>,
+        additional: Vec<Record>,
+    ) -> Option<Out> {
         self.said.retain(|(_, _, at)| now.saturating_sub(*at) < SAME_PAUSE);
-        if self.said.iter().any(|(to, said, _)| *to == interface && *said == octets) {
-            return Vec::new();
+        let is_new = |record: &Record| !self.said.iter().any(|(on, said, _)| *on == interface && said == record);
+        let mut room = room(None);
+        let mut new = |records: Vec<Record>| fitting(records.into_iter().filter(is_new).collect(), &mut room);
+        let (answers, additional) = (new(answers), new(additional));
+        if answers.is_empty() {
+            return None;
         }
-        self.said.push((interface, octets.clone(), now));
-        vec![Out::All(interface, octets)]
+        let octets = print_response(&answers, &additional, None);
+        self.said.extend(answers.into_iter().chain(additional).map(|record| (interface, record, now)));
+        Some(Out::All(interface, octets))
+    }
+
+    /// Everything that is said of us there.
+    fn ours(&self, interface: u32) -> Vec<Record> {
+        dns_sd::records(&self.label(), &self.addresses(interface), self.services)
     }
 
     /// Whether another one has our name (RFC 6762 section 9), or wants it at the same time (8.2).
@@ -169,14 +219,13 @@ impl<'s> Responder<'s> {
         let of_name = |record: &&Record| record.name == host && [A, AAAA].contains(&record.kind);
         if message.is_response {
             if message.answers.iter().filter(of_name).any(|record| !is_ours(record)) {
-                self.number += 1;
-                self.probe(now);
+                self.on_conflict(now);
             }
             return;
         }
         let mut theirs: Vec<(u16, &[u8])> =
             message.authority.iter().filter(of_name).map(|record| (record.kind, record.data.as_slice())).collect();
-        if matches!(self.state, State::Probing { .. }) && !theirs.is_empty() {
+        if matches!(self.state, State::Probing { sent: 1.. }) && !theirs.is_empty() {
             let ours = dns_sd::address_records(&self.label(), &self.addresses(interface));
             let mut ours: Vec<(u16, &[u8])> = ours.iter().map(|record| (record.kind, record.data.as_slice())).collect();
             theirs.sort_unstable();
@@ -185,6 +234,22 @@ impl<'s> Responder<'s> {
                 self.probe(now + LOST_PAUSE);
             }
         }
+    }
+
+    /// Somebody says that our name is theirs.
+    fn on_conflict(&mut self, now: Duration) {
+        match self.state {
+            // Not asked for yet: who has it will answer the question.
+            State::Probing { sent: 0 } => return,
+            State::Probing { .. } => self.number = self.number.saturating_add(1),
+            // What is ours is asked for again (RFC 6762 section 9): whoever has it, too, answers that.
+            State::Announcing { .. } | State::Serving => {}
+        }
+        let (last, count) = self.conflicts;
+        let is_in_a_row = now.saturating_sub(last) < CONFLICTS_WITHIN;
+        self.conflicts = (now, if is_in_a_row { count.saturating_add(1) } else { 1 });
+        let pause = if self.conflicts.1 < CONFLICTS_MAX { Duration::ZERO } else { CONFLICT_PAUSE };
+        self.probe(now + pause);
     }
 
     fn may_unicast(&mut self, now: Duration) -> bool {
@@ -197,7 +262,13 @@ impl<'s> Responder<'s> {
 }
 
 /// Answers for `wanted`.local for ever; `services` are kinds (`_imaps`) with their ports. On `interface` alone, if one is named.
-pub fn answer_for_name(wanted: &str, services: &[(&str, u16)], interface: Option<&str>) -> io::Result<()> {
+/// `taken` is told the name without `.local`, once it is ours and when it becomes another.
+pub fn answer_for_name(
+    wanted: &str,
+    services: &[(&str, u16)],
+    interface: Option<&str>,
+    taken: &mut dyn FnMut(&str),
+) -> io::Result<()> {
     let group = MulticastDns::open()?;
     let start = Instant::now();
     let mut responder = Responder::new(wanted, services);
@@ -215,6 +286,7 @@ pub fn answer_for_name(wanted: &str, services: &[(&str, u16)], interface: Option
         if responder.state == State::Serving && told != responder.number {
             told = responder.number;
             log::info!("answering for name={}.local", responder.label());
+            taken(&responder.label());
         }
         let due = responder.due.map_or(LOOK_PAUSE, |due| due.saturating_sub(start.elapsed())).min(LOOK_PAUSE);
         match group.receive(&mut octets, due) {
@@ -248,7 +320,7 @@ const _: () = assert!(MESSAGE_BYTES_MAX < DATAGRAM_BYTES_MAX);
 
 #[cfg(test)]
 mod tests {
-    use super::super::dns_sd::{ANY, address_records, name};
+    use super::super::dns_sd::{ANY, PTR, address_records, name};
     use super::*;
 
     const SERVICES: [(&str, u16); 1] = [("_imaps", 993)];
@@ -342,6 +414,93 @@ mod tests {
         let answered = (0..500).filter(|_| !responder.on_message(at(20_000), &probe, neighbour).is_empty()).count();
         assert_eq!(answered, UNICASTS_MAX as usize);
         assert_eq!(responder.label(), "pigeon");
+    }
+
+    #[test]
+    fn no_record_is_said_to_all_twice_within_a_second_however_it_is_asked_for() {
+        let mut responder = responder();
+        served(&mut responder, at(0));
+        let neighbour: SocketAddr = "192.0.2.77:5353".parse().unwrap();
+        let mut said = Vec::new();
+        for ms in 0..3_000 {
+            // A question that does not concern us makes each message another one.
+            let other = [&name(&[&format!("other-{ms}"), "local"])[..], &[0, 1, 0, 1]].concat();
+            let kind = [A, ANY, PTR][ms % 3];
+            let labels = [&["pigeon", "local"][..], &["_imaps", "_tcp", "local"]][ms % 2];
+            let mut asked = [question(labels, kind, 1), other].concat();
+            asked[5] = 2;
+            for out in responder.on_message(at(20_000 + ms as u64), &asked, neighbour) {
+                let Out::All(2, octets) = out else { panic!("{out:?}") };
+                let message = parse(&octets).unwrap();
+                said.extend(message.answers.into_iter().map(|record| (record, ms)));
+            }
+        }
+        assert!(said.len() > 4 && said.len() <= 2 * 3, "{said:?}");
+        for (index, (record, ms)) in said.iter().enumerate() {
+            let again = said.iter().skip(index + 1).find(|(other, _)| other == record);
+            assert!(again.is_none_or(|(_, later)| later - ms >= 1_000), "{record:?} at {ms} ms");
+        }
+    }
+
+    #[test]
+    fn one_who_is_no_responder_gets_an_answer_of_the_length_of_its_question() {
+        let mut responder = responder();
+        served(&mut responder, at(0));
+        let legacy: SocketAddr = "192.0.2.77:40000".parse().unwrap();
+        // All that one message has room for, of which the last is answered; and a question for everything.
+        let mut many =
+            [question(&["nobody", "local"], A, 1), question(&["_imaps", "_tcp", "local"], ANY, 1)[12..].repeat(60)]
+                .concat();
+        many[5] = 61;
+        let all = question(&["_services", "_dns-sd", "_udp", "local"], ANY, 1);
+        for asked in [many, all, question(&["pigeon", "_imaps", "_tcp", "local"], ANY, 1)] {
+            let out = responder.on_message(at(20_000), &asked, legacy);
+            let [Out::One(to, octets)] = &out[..] else { panic!("{out:?}") };
+            let message = parse(octets).unwrap();
+            assert_eq!((*to, message.questions.len()), (legacy, 1));
+            assert!(octets.len() <= 8 * (asked.len().min(60)) && !message.answers.is_empty(), "{}", octets.len());
+        }
+    }
+
+    #[test]
+    fn a_name_that_was_ours_is_asked_for_again_before_it_is_given_up() {
+        let mut responder = responder();
+        served(&mut responder, at(0));
+        let theirs = print_response(&address_records("pigeon", &["192.0.2.77".parse().unwrap()]), &[], None);
+        let neighbour: SocketAddr = "192.0.2.77:5353".parse().unwrap();
+        responder.on_message(at(20_000), &theirs, neighbour);
+        assert_eq!((responder.label().as_str(), responder.state), ("pigeon", State::Probing { sent: 0 }));
+        responder.on_message(at(20_001), &theirs, neighbour);
+        assert_eq!(responder.label(), "pigeon", "the same conflict, told twice");
+        assert_eq!(responder.on_time(at(20_010)).len(), 1);
+        responder.on_message(at(20_020), &theirs, neighbour);
+        assert_eq!(responder.label(), "pigeon-2", "the answer to our question");
+    }
+
+    #[test]
+    fn after_fifteen_conflicts_it_asks_once_in_five_seconds() {
+        let mut responder = responder();
+        let neighbour: SocketAddr = "192.0.2.77:5353".parse().unwrap();
+        let mut asked = Vec::new();
+        for ms in (0..60_000).step_by(10) {
+            if !responder.on_time(at(ms)).is_empty() {
+                asked.push(ms);
+            }
+            let theirs = address_records(&responder.label(), &["192.0.2.77".parse().unwrap()]);
+            responder.on_message(at(ms), &print_response(&theirs, &[], None), neighbour);
+        }
+        assert!(asked.len() > 20 && asked.len() <= 15 + 12, "{asked:?}");
+        assert!(asked[14..].windows(2).all(|pair| pair[1] - pair[0] >= 5_000), "{asked:?}");
+    }
+
+    #[test]
+    fn the_number_has_room_in_the_longest_name() {
+        let wanted = "p".repeat(LABEL_BYTES_MAX);
+        let mut responder = Responder::new(&wanted, &SERVICES);
+        for (number, end) in [(1, "pp"), (2, "p-2"), (1_000, "p-1000")] {
+            responder.number = number;
+            assert!(responder.label().ends_with(end) && responder.label().len() == LABEL_BYTES_MAX);
+        }
     }
 
     #[test]

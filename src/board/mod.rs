@@ -10,12 +10,13 @@
 //!     the card says is kept in the folder `--keep`, root's own, for a start at which it cannot be read.
 //! pigeon board wants-restore --boot DIR
 //!     before that, while there is no store: prints `yes` where DIR's file asks for the mail of a backup, else `no`.
-//! pigeon board report --boot DIR [--settings FILE] [ADDRESS...]
-//!     when the network is up: the report's last part says how to connect, to these addresses. Written when it changed.
+//! pigeon board report --boot DIR [--settings FILE] [--name NAME] [ADDRESS...]
+//!     when the network is up: the report's last part says how to connect, to this name and these addresses. Written when it changed.
 //! pigeon board grow --disk DEV --partition N --mount DIR
 //!     grows partition N (1 to 4, the last one) and the ext4 mounted at DIR to the end of the disk; nothing to do: exit 0.
-//! pigeon board mdns --name NAME [--port SERVICE=PORT...] [--interface NAME]
-//!     answers NAME.local in the foreground, for ever; another NAME there: NAME-2.
+//! pigeon [--config FILE] board mdns --name NAME [--interface NAME]
+//!     answers NAME.local, and says where FILE has the services, in the foreground, for ever; another NAME there: NAME-2. Prints the
+//!     name it has taken.
 //! pigeon board clock [SERVER...]
 //!     SNTP in the foreground, for ever.
 //! pigeon board supervise [--silence SECONDS] [--folder DIR] -- COMMAND...

@@ -6,6 +6,7 @@ use crate::config::{Config, Service, Severity};
 pub(super) const FILE: &str = "pigeon-report.txt";
 /// No report is longer, octets: more problems are of no use to anybody.
 pub(super) const FILE_BYTES_MAX: usize = 64 * 1024;
+const SERVER: &str = "Server: ";
 const ADDRESSES: &str = "Addresses: ";
 const NO_ADDRESS: &str = "none yet: the network has given none";
 
@@ -49,7 +50,7 @@ pub(super) fn print(facts: &Facts<'_>) -> String {
     }
     let bare: Vec<&str> = facts.addresses.iter().map(|one| one.split('/').next().unwrap_or(one)).collect();
     let addresses = if bare.is_empty() { NO_ADDRESS.to_owned() } else { bare.join(", ") };
-    text.push_str(&format!("\nHow to connect\n\nServer: {}.local\n{ADDRESSES}{addresses}\n", facts.name));
+    text.push_str(&format!("\nHow to connect\n\n{SERVER}{}.local\n{ADDRESSES}{addresses}\n", facts.name));
     let user = facts.account.unwrap_or("the account's whole mail address");
     text.push_str(&format!("User name: {user}\n"));
     let purposes = [
@@ -73,12 +74,13 @@ pub(super) fn print(facts: &Facts<'_>) -> String {
     text
 }
 
-/// The report with these addresses in it.
-pub(super) fn with_addresses(report: &str, addresses: &[String]) -> String {
+/// The report with these addresses in it, and this name (without `.local`).
+pub(super) fn with_addresses(report: &str, name: Option<&str>, addresses: &[String]) -> String {
     let addresses = if addresses.is_empty() { NO_ADDRESS.to_owned() } else { addresses.join(", ") };
-    let line = |line: &str| match line.strip_prefix(ADDRESSES) {
-        Some(_) => format!("{ADDRESSES}{addresses}\n"),
-        None => format!("{line}\n"),
+    let line = |line: &str| match name {
+        _ if line.starts_with(ADDRESSES) => format!("{ADDRESSES}{addresses}\n"),
+        Some(name) if line.starts_with(SERVER) => format!("{SERVER}{name}.local\n"),
+        _ => format!("{line}\n"),
     };
     report.lines().map(line).collect()
 }
@@ -126,8 +128,11 @@ mod tests {
             assert!(text.contains(words), "{words}: {text}");
         }
         assert!(!text.contains("995"));
-        let later = with_addresses(&for_editors(&text), &["192.0.2.10".to_owned(), "2001:db8::10".to_owned()]);
+        let later = with_addresses(&for_editors(&text), None, &["192.0.2.10".to_owned(), "2001:db8::10".to_owned()]);
         assert!(later.contains("Addresses: 192.0.2.10, 2001:db8::10\n") && !later.contains("none yet"));
+        assert!(later.contains("Server: pigeon.local\n"));
+        let taken = with_addresses(&for_editors(&later), Some("pigeon-2"), &["192.0.2.10".to_owned()]);
+        assert!(taken.contains("Server: pigeon-2.local\n") && !taken.contains("pigeon.local"), "{taken}");
         let twice = with_line(&with_line(&later, "It fell back."), "It fell back.");
         assert_eq!(twice.matches("It fell back.").count(), 1);
     }

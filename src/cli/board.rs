@@ -8,19 +8,19 @@ use crate::board::{
     Folders, GrowError, NewAccount, Outcome, Plan, ReleaseError, Slot, Supervision, answer_for_name, apply, grow,
     healthy, judge, keep_clock, machine_memory, open, tell_addresses, verify, wants_restore,
 };
-use crate::config::{Service, human_bytes};
+use crate::config::{Listen, Service, human_bytes};
 use crate::serve::{self, Answer, Asked, Password, Request, become_owner, create_folder};
 use std::io::BufReader;
 use std::path::Path;
 use std::time::Duration;
 
-pub(super) fn run(order: BoardOrder) -> Result<(), Failure> {
+pub(super) fn run(config: Option<&Path>, order: BoardOrder) -> Result<(), Failure> {
     match order {
         BoardOrder::FirstBoot { boot, data, keep, settings, memory } => {
             first_boot(&Folders { boot, data, keep }, &settings, memory)
         }
         BoardOrder::WantsRestore { boot } => say(if wants_restore(&boot) { "yes\n" } else { "no\n" }),
-        BoardOrder::Report { boot, addresses, .. } => tell_addresses(&boot, &addresses)
+        BoardOrder::Report { boot, name, addresses, .. } => tell_addresses(&boot, name.as_deref(), &addresses)
             .map_err(|error| Failure::Failed(format!("cannot write the report in {}: {error}", boot.display()))),
         BoardOrder::Grow { disk, partition, mount } => {
             let failed = |error: GrowError| Failure::Failed(format!("{}: {error}", disk.display()));
@@ -28,10 +28,12 @@ pub(super) fn run(order: BoardOrder) -> Result<(), Failure> {
             let what = if grown.partition || grown.files { "grown to" } else { "has all there is:" };
             say(&format!("{} partition {partition}: {what} {}\n", disk.display(), human_bytes(grown.bytes)))
         }
-        BoardOrder::Mdns { name, port, interface } => {
+        BoardOrder::Mdns { name, interface } => {
             serve::start_log();
-            let services = services(&port)?;
-            answer_for_name(&name, &services, interface.as_deref())
+            let services = config.map_or_else(Vec::new, served);
+            // Whoever reads it may have gone.
+            let mut taken = |name: &str| drop(say(&format!("{name}\n")));
+            answer_for_name(&name, &services, interface.as_deref(), &mut taken)
                 .map_err(|error| Failure::Failed(format!("cannot answer for {name}.local: {error}")))
         }
         BoardOrder::Clock { servers } => {
@@ -95,18 +97,23 @@ pub(super) fn update(args: &UpdateArgs) -> Result<(), Failure> {
     ))
 }
 
-/// What mail programs look for (RFC 6186 section 3.2 and RFC 8314 section 5.1), at the ports that are told.
-fn services(told: &[String]) -> Result<Vec<(&'static str, u16)>, Failure> {
+/// What the server of this configuration serves; of one that cannot be used, nothing.
+fn served(file: &Path) -> Vec<(&'static str, u16)> {
+    match super::file::load(file) {
+        Ok(parsed) => services(&parsed.config.listen),
+        Err(_) => {
+            log::warn!("the name alone is told, and no service: the configuration cannot be used");
+            Vec::new()
+        }
+    }
+}
+
+/// What mail programs look for (RFC 6186 section 3.2 and RFC 8314 section 5.1), where other machines reach it.
+fn services(listen: &Listen) -> Vec<(&'static str, u16)> {
     const KINDS: [(Service, &str); 3] =
         [(Service::Imaps, "_imaps"), (Service::Pop3s, "_pop3s"), (Service::Submissions, "_submissions")];
-    let mut services = KINDS.map(|(service, kind)| (service, kind, service.port()));
-    for order in told {
-        let wrong = || Failure::Usage(format!("--port {order}: write imaps=1993, pop3s=1995 or submissions=1465"));
-        let (name, port) = order.split_once('=').ok_or_else(wrong)?;
-        let place = services.iter_mut().find(|(service, _, _)| service.name() == name).ok_or_else(wrong)?;
-        place.2 = port.parse().map_err(|_| wrong())?;
-    }
-    Ok(services.into_iter().filter(|(_, _, port)| *port != 0).map(|(_, kind, port)| (kind, port)).collect())
+    let reached = |service| listen.of(service).iter().find(|address| !address.ip().is_loopback());
+    KINDS.into_iter().filter_map(|(service, kind)| Some((kind, reached(service)?.port()))).collect()
 }
 
 /// The slot that runs, as told or as the kernel was told.
@@ -209,5 +216,22 @@ fn serve_domain(asked: &mut Asked, known: &[String], domain: String) -> Outcome 
         Answer::Done => Ok(String::new()),
         Answer::Failed { message } | Answer::TryLater { message } => Err(message),
         _ => Err("the store answered something else".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn what_is_off_or_on_loopback_is_not_announced_and_the_rest_where_it_listens() {
+        let mut config = Config::new("mail.example.org");
+        let all = [("_imaps", 993), ("_pop3s", 995), ("_submissions", 465)];
+        assert_eq!(services(&config.listen), all);
+        config.listen.set(Service::Imaps, vec!["127.0.0.1:993".parse().unwrap(), "[::]:1993".parse().unwrap()]);
+        config.listen.set(Service::Pop3s, Vec::new());
+        config.listen.set(Service::Submissions, vec!["[::1]:465".parse().unwrap()]);
+        assert_eq!(services(&config.listen), [("_imaps", 1993)]);
     }
 }

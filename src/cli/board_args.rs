@@ -59,6 +59,9 @@ Example:
         /// The settings that first-boot wrote
         #[arg(long, value_name = "FILE", default_value = "/run/board/settings")]
         settings: PathBuf,
+        /// The name that it answers for, without .local [default: as first-boot wrote it]
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
         /// The board's addresses
         #[arg(value_name = "ADDRESS")]
         addresses: Vec<std::net::IpAddr>,
@@ -85,18 +88,16 @@ Example:
 
     /// Answer for NAME.local in the local network
     #[command(after_help = "\
-Multicast DNS (RFC 6762) for the name and for the services that mail programs look for (RFC 6763).
-If another machine has the name, it becomes NAME-2.
+Multicast DNS (RFC 6762) for the name and, where --config names the server's configuration, for what
+mail programs look for (RFC 6763), at the ports it listens on. If another machine has the name, it
+becomes NAME-2. The name that is taken is printed, a line each time that it changes.
 
 Example:
-  pigeon board mdns --name pigeon")]
+  pigeon --config /data/mail/pigeon.toml board mdns --name pigeon")]
     Mdns {
         /// The name, without .local
         #[arg(long, value_name = "NAME")]
         name: String,
-        /// A service at another port than its own, such as imaps=1993; 0 says nothing of it
-        #[arg(long, value_name = "SERVICE=PORT")]
-        port: Vec<String>,
         /// Answer on this interface alone [default: all but loopback]
         #[arg(long, value_name = "NAME")]
         interface: Option<String>,

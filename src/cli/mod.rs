@@ -74,7 +74,7 @@ fn run(args: Args) -> Result<(), Failure> {
         Verb::Salvage => salvage::run(config),
         Verb::Verify { json } => verify::run(config, json),
         Verb::Update(args) => board::update(&args),
-        Verb::Board { order } => board::run(order),
+        Verb::Board { order } => board::run(config, order),
     }
 }
 

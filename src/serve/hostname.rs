@@ -15,16 +15,23 @@ pub fn settle_hostname(config: &mut Config) {
     }
 }
 
-/// NAME.local (RFC 6762), which `pigeon board mdns` or the system's own responder answers for, and NAME-2.local, which either
-/// takes when another machine has the first; none for a machine without a name.
+/// The machine's names in a house full of machines of one name: responders count up.
+const NAMESAKES_MAX: u32 = 9;
+/// Octets of a label that a responder leaves where it appends a number.
+const NUMBERED_BYTES_MAX: usize = 61;
+
+/// NAME.local (RFC 6762), which `pigeon board mdns` or the system's own responder answers for, and NAME-2.local to NAME-9.local,
+/// of which either takes the first that no other machine has; none for a machine without a name.
 pub(super) fn names_in_the_house() -> Vec<String> {
     local_names(&rustix::system::uname().nodename().to_string_lossy())
 }
 
 fn local_names(name: &str) -> Vec<String> {
     let label = name.split('.').next().unwrap_or_default().to_ascii_lowercase();
-    let found = [format!("{label}.local"), format!("{label}-2.local")];
-    found.into_iter().filter(|found| label != "localhost" && is_host_name(found)).collect()
+    let begin = label.get(..NUMBERED_BYTES_MAX).unwrap_or(&label);
+    let numbered = (2..=NAMESAKES_MAX).map(|number| format!("{begin}-{number}.local"));
+    let found = std::iter::once(format!("{label}.local")).chain(numbered);
+    found.filter(|found| label != "localhost" && is_host_name(found)).collect()
 }
 
 /// The machine's name with its domain: as it is, or the name that stands first beside it among its addresses (as
@@ -64,17 +71,24 @@ mod tests {
 
     #[test]
     fn in_the_house_a_machine_is_called_by_its_first_label() {
-        let table: [(&str, &[&str], &str); 7] = [
-            ("pigeon", &["pigeon.local", "pigeon-2.local"], "as an image names it"),
-            ("Post.Example.org", &["post.local", "post-2.local"], "responders answer for the first label"),
-            ("pigeon.local", &["pigeon.local", "pigeon-2.local"], "not twice"),
-            ("localhost", &[], "every machine is that to itself"),
-            ("(none)", &[], "the kernel's, before anybody named it"),
-            ("my_box", &[], "no name that a certificate may have"),
-            ("", &[], "no name at all"),
-        ];
-        for (name, expected, why) in table {
-            assert_eq!(local_names(name), expected, "{why}");
+        for (name, label, why) in [
+            ("pigeon", "pigeon", "as an image names it"),
+            ("Post.Example.org", "post", "responders answer for the first label"),
+            ("pigeon.local", "pigeon", "not twice"),
+        ] {
+            let names = local_names(name);
+            assert_eq!(names[..2], [format!("{label}.local"), format!("{label}-2.local")], "{why}");
+            assert_eq!((names.len(), &names[8]), (9, &format!("{label}-9.local")), "{why}");
+        }
+        let longest = "p".repeat(63);
+        assert_eq!(local_names(&longest)[1], format!("{}-2.local", "p".repeat(61)), "as a responder makes room");
+        for (name, why) in [
+            ("localhost", "every machine is that to itself"),
+            ("(none)", "the kernel's, before anybody named it"),
+            ("my_box", "no name that a certificate may have"),
+            ("", "no name at all"),
+        ] {
+            assert_eq!(local_names(name), [""; 0], "{why}");
         }
     }
 
