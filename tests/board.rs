@@ -277,6 +277,23 @@ fn imagers_file_is_read_beside_ours() {
     assert!(!card.contains("$6$salt$hash") && !card.contains("\"password\""), "{card}");
 }
 
+#[test]
+fn the_boards_name_is_known_before_anything_is_taken_over() {
+    let rows = [
+        ("pigeon.toml", "[board]\nname = \"post\"\n", "post"),
+        ("pigeon.toml.txt", "board.name = \"post\"\r\n", "post"),
+        ("custom.toml", "[system]\nhostname = \"kitchen\"\n", "kitchen"),
+        ("pigeon.toml", "[board]\nrestore = true\n", "pigeon"),
+    ];
+    for (name, text, expected) in rows {
+        let board = Board::new();
+        board.write(name, text);
+        let said = board.pigeon(&["board", "name", "--boot", "boot"]).assert().success();
+        assert_eq!(String::from_utf8_lossy(&said.get_output().stdout).trim(), expected, "{name}: {text}");
+        assert!(!board.data().exists() && fs::read_dir(board.boot()).unwrap().count() == 1, "nothing is written");
+    }
+}
+
 /// A board whose slots hold 8 KiB each, running 0.1.0 from slot a.
 fn board_with_slots() -> Board {
     let board = Board::new();
@@ -312,6 +329,34 @@ fn a_release_is_checked_applied_tried_and_found_good() {
 
     board.pigeon(&["board", "healthy", "--boot", "boot", "--slot", "b"]).assert().success();
     assert!(board.card("slots.env").starts_with("good=b\ntry=\ntries=0\n"));
+}
+
+#[test]
+fn of_several_releases_the_latest_is_named_and_what_is_none_is_told() {
+    let board = board_with_slots();
+    fs::write(board.0.path().join("torn.release"), "PIGEON-RELEASE 1\nmin").unwrap();
+    let newest = ["update", "--newest", "torn.release", "new.release", "no.release", "--system", "etc"];
+    let told = board.pigeon(&newest).assert().success();
+    assert_eq!(String::from_utf8_lossy(&told.get_output().stdout), "new.release\n");
+    let said = String::from_utf8_lossy(&told.get_output().stderr).into_owned();
+    assert!(said.contains("torn.release: ") && said.contains("no.release: ") && said.lines().count() == 2, "{said}");
+    // Nothing is to be done where it runs already, or where it is for another board.
+    for (file, text, lines) in [("etc/pigeon-version", "0.2.0\n", 2), ("etc/pigeon-board", "pc\n", 3)] {
+        fs::write(board.0.path().join(file), text).unwrap();
+        let told = board.pigeon(&newest).assert().success();
+        assert!(told.get_output().stdout.is_empty(), "{file}");
+        assert_eq!(String::from_utf8_lossy(&told.get_output().stderr).lines().count(), lines, "{file}");
+    }
+}
+
+#[test]
+fn a_system_on_trial_is_told_to_wait_with_updates() {
+    let board = board_with_slots();
+    board.write("slots.env", format!("{:\n<512}", "good=b\ntry=a\ntries=1\n"));
+    let refused = board.pigeon(&APPLY).assert().code(75);
+    let said = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+    assert!(said.contains("on trial") && said.contains("try again"), "{said}");
+    assert!(board.card("slot-b/system").starts_with("oooo") && board.card("slots.env").starts_with("good=b\ntry=a"));
 }
 
 #[test]

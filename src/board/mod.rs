@@ -10,6 +10,8 @@
 //!     the card says is kept in the folder `--keep`, root's own, for a start at which it cannot be read.
 //! pigeon board wants-restore --boot DIR
 //!     before that, while there is no store: prints `yes` where DIR's file asks for the mail of a backup, else `no`.
+//! pigeon board name --boot DIR
+//!     before that, too: prints the board's name as DIR's files say it.
 //! pigeon board report --boot DIR [--settings FILE] [--name NAME] [ADDRESS...]
 //!     when the network is up: the report's last part says how to connect, to this name and these addresses. Written when it changed.
 //! pigeon board grow --disk DEV --partition N --mount DIR
@@ -24,6 +26,8 @@
 //!     is silent too long is ended. Exit: the server's code.
 //! pigeon board healthy --boot DIR [--slot a|b]
 //!     the running slot is good from now on (default: `pigeon.slot=` of /proc/cmdline).
+//! pigeon update --newest FILE... [--key FILE] [--system DIR]
+//!     prints which of these has the highest version, if that is later than the running one's; on stderr, why others are none.
 //! pigeon update --check FILE [--key FILE] [--system DIR]
 //! pigeon update --apply FILE [--key FILE] [--boot DIR] [--slot a|b] [--system DIR] [--allow-older]
 //!     the running system's /etc has pigeon-board (`rpi-arm64`), pigeon-version and pigeon/release.pub (minisign).
@@ -66,8 +70,8 @@ pub use first_boot::{NewAccount, Outcome, Plan, machine_memory, tell_addresses};
 pub use grow::{GrowError, Grown, grow};
 pub use mbr::TableError;
 pub use mdns::answer_for_name;
-pub use release::{Release, ReleaseError, judge, open, verify};
+pub use release::{Release, ReleaseError, judge, newest, open, verify};
 pub use slots::{Slot, healthy};
-pub use sources::{Folders, wants_restore};
+pub use sources::{Folders, told_name, wants_restore};
 pub use supervise::Supervision;
 pub use update::apply;

@@ -17,7 +17,6 @@
 use crate::base::hex;
 use minisign_verify::{PublicKey, Signature};
 use ring::digest::{Context, SHA256};
-use std::cmp::Ordering;
 use std::fmt;
 use std::io::{self, Read};
 
@@ -72,6 +71,8 @@ pub enum ReleaseError {
         /// The version that runs.
         ours: String,
     },
+    /// The running system is on trial itself, and the other slot holds what comes back if it fails.
+    OnTrial,
     /// The slot has less room.
     TooLarge {
         /// Octets of the slot.
@@ -102,6 +103,7 @@ impl fmt::Display for ReleaseError {
             Self::Damaged => f.write_str("the file is damaged or incomplete"),
             Self::OtherBoard { theirs, ours } => write!(f, "the release is for {theirs}, and this is {ours}"),
             Self::Older { theirs, ours } => write!(f, "the release {theirs} is older than {ours}, which runs"),
+            Self::OnTrial => f.write_str("the running system is on trial, and the other one must stay for its failure"),
             Self::TooLarge { bytes_max } => write!(f, "the release is larger than the slot's {bytes_max} octets"),
             Self::NoSlot => f.write_str("the card has no slot for it"),
             Self::BadCard => f.write_str("the card does not hold what is written on it"),
@@ -118,6 +120,7 @@ impl ReleaseError {
             Self::BadKey => "name the .pub file that minisign made, with --key",
             Self::OtherBoard { .. } => "fetch the release for this board",
             Self::Older { .. } => "add --allow-older if that is what you want",
+            Self::OnTrial => "try again when this system has served for some minutes",
             Self::TooLarge { .. } | Self::NoSlot => {
                 "write the new image onto the card; mail can come along by backup and restore"
             }
@@ -175,28 +178,71 @@ pub fn judge(release: &Release, board: &str, version: &str, allow_older: bool) -
     if release.board != board {
         return Err(ReleaseError::OtherBoard { theirs: release.board.clone(), ours: board.to_owned() });
     }
-    if !allow_older && compare(&release.version, version) == Ordering::Less {
+    let is_older = match (Version::parse(&release.version), Version::parse(version)) {
+        (Some(theirs), Some(ours)) => theirs < ours,
+        _ => true,
+    };
+    if is_older && !allow_older {
         return Err(ReleaseError::Older { theirs: release.version.clone(), ours: version.to_owned() });
     }
     Ok(())
 }
 
-/// `1.10.0` is later than `1.9.2`, and than `1.10.0-rc1`.
-fn compare(one: &str, other: &str) -> Ordering {
-    let parts = |version: &str| {
-        let version = version.split('+').next().unwrap_or_default().to_owned();
-        let (numbers, early) =
-            version.split_once('-').map_or((version.clone(), None), |(a, b)| (a.to_owned(), Some(b.to_owned())));
-        let numbers: Vec<u64> = numbers.split('.').map(|number| number.parse().unwrap_or(0)).collect();
-        (numbers, early)
-    };
-    let ((one, one_early), (other, other_early)) = (parts(one), parts(other));
-    one.cmp(&other).then_with(|| match (one_early, other_early) {
-        (None, None) => Ordering::Equal,
-        (None, Some(_)) => Ordering::Greater,
-        (Some(_), None) => Ordering::Less,
-        (Some(one), Some(other)) => one.cmp(&other),
-    })
+/// The latest of these that may follow the running system of this version, and is later.
+pub fn newest(releases: &[Release], version: &str) -> Option<usize> {
+    let ours = Version::parse(version)?;
+    let versions = releases.iter().map(|release| Version::parse(&release.version));
+    let later = (0..).zip(versions).filter_map(|(at, version)| Some((version.filter(|one| *one > ours)?, at)));
+    later.max().map(|(_, at)| at)
+}
+
+/// A version: three numbers, and what comes before the release itself (`-rc1`); what is behind `+` does not count. As Semantic
+/// Versioning 2.0.0, section 11, orders them, but that `rc10` comes after `rc9`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Version([u64; 3], Stage);
+
+/// Before a release, or it. The order of the variants is that of the stages.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Before(Vec<Word>),
+    Release,
+}
+
+/// Digits or letters; digits are lower.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Word {
+    Number(u64),
+    Letters(String),
+}
+
+impl Version {
+    /// `None` for what is no version: whether it is later than another cannot be told.
+    fn parse(text: &str) -> Option<Self> {
+        let number = |text: &str| text.parse().ok().filter(|_| text.bytes().all(|octet| octet.is_ascii_digit()));
+        let text = text.split('+').next()?;
+        let (numbers, before) = text.split_once('-').map_or((text, None), |(numbers, before)| (numbers, Some(before)));
+        let numbers = numbers.split('.').map(number).collect::<Option<Vec<u64>>>()?;
+        let stage = match before {
+            None => Stage::Release,
+            Some(before) => {
+                let mut words = Vec::new();
+                for part in before.split(['.', '-']) {
+                    if part.is_empty() || !part.bytes().all(|octet| octet.is_ascii_alphanumeric()) {
+                        return None;
+                    }
+                    for run in part.as_bytes().chunk_by(|one, next| one.is_ascii_digit() == next.is_ascii_digit()) {
+                        let run = std::str::from_utf8(run).ok()?;
+                        words.push(match run.starts_with(|first: char| first.is_ascii_digit()) {
+                            true => Word::Number(number(run)?),
+                            false => Word::Letters(run.to_owned()),
+                        });
+                    }
+                }
+                Stage::Before(words)
+            }
+        };
+        Some(Self(numbers.try_into().ok()?, stage))
+    }
 }
 
 fn parse(manifest: &str, comment: &str) -> Option<Release> {
@@ -209,7 +255,7 @@ fn parse(manifest: &str, comment: &str) -> Option<Release> {
         let is_plain = word.bytes().all(|octet| octet.is_ascii_alphanumeric() || b".-+_~".contains(&octet));
         (is_plain && (1..=WORD_BYTES_MAX).contains(&word.len())).then(|| word.to_owned())
     };
-    let version = word(lines.next(), "version")?;
+    let version = word(lines.next(), "version").filter(|version| Version::parse(version).is_some())?;
     let board = word(lines.next(), "board")?;
     let mut file = lines.next()?.strip_prefix("file ")?.split(' ');
     let (bytes, sha256, name) = (file.next()?.parse().ok()?, file.next()?.to_owned(), file.next()?);
@@ -302,6 +348,7 @@ mod tests {
             (good.replace("file 10", "file -1"), "no number"),
             (good.replace(&sum, "00"), "no sum"),
             (good.replace("0.2.0", "0.2.0\x1b[2J"), "a terminal's orders"),
+            (good.replace("0.2.0", "0~2"), "no version"),
             (format!("{good}file 10 {sum} more\n"), "two files"),
         ];
         for (manifest, why) in rows {
@@ -311,16 +358,65 @@ mod tests {
 
     #[test]
     fn versions_follow_each_other() {
-        let rising = ["0.1.0", "0.2.0-rc1", "0.2.0-rc2", "0.2.0", "0.10.0", "1.0.0"];
+        let rising = [
+            "0.1.0",
+            "0.2.0-1",
+            "0.2.0-beta",
+            "0.2.0-rc",
+            "0.2.0-rc1",
+            "0.2.0-rc2",
+            "0.2.0-rc2.1",
+            "0.2.0-rc10",
+            "0.2.0",
+            "0.10.0",
+            "1.0.0",
+        ];
+        let parse = |version: &str| Version::parse(version).unwrap();
         for (index, version) in rising.iter().enumerate() {
             for (other_index, other) in rising.iter().enumerate() {
-                assert_eq!(compare(version, other), index.cmp(&other_index), "{version} {other}");
+                assert_eq!(parse(version).cmp(&parse(other)), index.cmp(&other_index), "{version} {other}");
             }
         }
+        assert_eq!(parse("1.0.0+one"), parse("1.0.0+another"));
+        let rows = [
+            ("2.0~rc1", "Debian's way to say before"),
+            ("2.0.0~rc1", "the same"),
+            ("1.0", "not three numbers"),
+            ("1.0.0.0", "not three numbers"),
+            ("1.0.x", "a letter for a number"),
+            ("1.0.", "no number"),
+            ("1.0.0-", "nothing behind the hyphen"),
+            ("1.0.0-rc..1", "nothing between points"),
+            ("1.0.0-rc_1", "neither letter nor digit"),
+            ("1.0.18446744073709551616", "a number beyond all"),
+            ("", "nothing"),
+        ];
+        for (version, why) in rows {
+            assert_eq!(Version::parse(version), None, "{why}");
+        }
+    }
+
+    #[test]
+    fn the_latest_of_several_is_taken_and_only_if_it_is_later() {
+        let release = whole(FILE, KEY).unwrap();
+        let of = |versions: &[&str]| -> Vec<Release> {
+            versions.iter().map(|version| Release { version: (*version).to_owned(), ..release.clone() }).collect()
+        };
+        let several = of(&["0.10.0", "0.9.0", "0.10.0-rc2", "0.8.0"]);
+        assert_eq!(newest(&several, "0.8.0"), Some(0));
+        assert_eq!(newest(&several, "0.10.0"), None);
+        assert_eq!(newest(&several, "0.10.0-rc2"), Some(0));
+        assert_eq!(newest(&several, "no version"), None);
+        assert_eq!(newest(&[], "0.1.0"), None);
+    }
+
+    #[test]
+    fn an_older_release_and_one_of_another_board_are_refused() {
         let release = whole(FILE, KEY).unwrap();
         assert!(judge(&release, "rpi-arm64", "0.2.0", false).is_ok());
         assert!(matches!(judge(&release, "rpi-arm64", "0.3.0", false), Err(ReleaseError::Older { .. })));
         assert!(judge(&release, "rpi-arm64", "0.3.0", true).is_ok());
+        assert!(matches!(judge(&release, "rpi-arm64", "no version", false), Err(ReleaseError::Older { .. })));
         assert!(matches!(judge(&release, "pc", "0.1.0", true), Err(ReleaseError::OtherBoard { .. })));
     }
 }

@@ -5,7 +5,7 @@
 
 use super::erase::FILE_BYTES_MAX;
 use super::files::{Files, Folder, read};
-use super::settings::key_of;
+use super::settings::{NAME, key_of};
 use super::text::{Erasure, cleaned, decode};
 use crate::base::replace_file;
 use crate::config::{Board, Parsed, Problem, Severity, read_board, read_imager};
@@ -223,6 +223,12 @@ impl Source {
 pub fn wants_restore(boot: &Path) -> bool {
     let folders = Folders { boot: Some(boot.to_owned()), ..Folders::default() };
     Sources::find(&folders).board().restore
+}
+
+/// The board's name as the files on the card in `boot` say it, before anything of them is taken over.
+pub fn told_name(boot: &Path) -> String {
+    let folders = Folders { boot: Some(boot.to_owned()), ..Folders::default() };
+    Sources::find(&folders).board().name.unwrap_or_else(|| NAME.to_owned())
 }
 
 fn says_anything(text: &str) -> bool {

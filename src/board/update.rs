@@ -2,7 +2,7 @@
 //!
 //! | step | what a cut behind it leaves |
 //! |---|---|
-//! | the whole file is verified | nothing has changed |
+//! | the running system is not on trial, the whole file is verified | nothing has changed |
 //! | `slots.env`: the running slot is good, none is tried | the same |
 //! | the first sector of the other system is zeros | the other slot cannot be booted, and is not tried |
 //! | everything behind the first sector is written, synced, read back and compared | the same |
@@ -30,6 +30,9 @@ fn apply_to(
     file: &mut (impl Read + Seek),
     release: &Release,
 ) -> Result<(), ReleaseError> {
+    if State::read(card)?.is_some_and(|state| state.on_trial == Some(running)) {
+        return Err(ReleaseError::OnTrial);
+    }
     let name = running.other().file();
     let bytes_max = card.len(name)?.ok_or(ReleaseError::NoSlot)?;
     if release.bytes > bytes_max {
@@ -161,6 +164,21 @@ mod tests {
             }
         }
         assert!(before > 20 && behind > 20, "{before} {behind}");
+    }
+
+    #[test]
+    fn the_system_that_comes_back_is_not_written_over_while_its_successor_is_on_trial() {
+        let new = system(b'n', 180_000);
+        let disk = card();
+        // As the boot loader leaves it when it starts the system in b.
+        State { tries: 1, ..State::trial(Slot::A) }.write(&disk).unwrap();
+        let before = (disk.content("slots.env"), disk.content("slot-a/system"));
+        let tried = apply_to(&disk, Slot::B, &mut Cursor::new(&new), &release(&new));
+        assert!(matches!(tried, Err(ReleaseError::OnTrial)));
+        assert!((disk.content("slots.env"), disk.content("slot-a/system")) == before);
+        // One that waits for its first start is replaced by another.
+        apply_to(&disk, Slot::A, &mut Cursor::new(&new), &release(&new)).unwrap();
+        assert_eq!(boot(&disk), (Slot::B, b'n'));
     }
 
     #[test]

@@ -215,6 +215,7 @@ A release is verified whole before anything of it can be booted. The running sys
 written; if the new one does not come up healthy, the board falls back to it.
 
 Examples:
+  pigeon update --newest /media/stick/*.release
   pigeon update --check pigeon-0.2.0-arm64.release
   pigeon update --apply /media/stick/pigeon-0.2.0-arm64.release"
     )]

@@ -1,12 +1,12 @@
 //! `board` and `update`: what an image for a board calls.
 
 use super::board_args::{BoardOrder, UpdateArgs};
-use super::output::{Failure, say};
+use super::output::{Failure, complain, say};
 use crate::accounts::weakness;
 use crate::base::replace_file;
 use crate::board::{
-    Folders, GrowError, NewAccount, Outcome, Plan, ReleaseError, Slot, Supervision, answer_for_name, apply, grow,
-    healthy, judge, keep_clock, machine_memory, open, tell_addresses, verify, wants_restore,
+    Folders, GrowError, NewAccount, Outcome, Plan, Release, ReleaseError, Slot, Supervision, answer_for_name, apply,
+    grow, healthy, judge, keep_clock, machine_memory, newest, open, tell_addresses, told_name, verify, wants_restore,
 };
 use crate::config::{Listen, Service, human_bytes};
 use crate::serve::{self, Answer, Asked, Password, Request, become_owner, create_folder};
@@ -20,6 +20,7 @@ pub(super) fn run(config: Option<&Path>, order: BoardOrder) -> Result<(), Failur
             first_boot(&Folders { boot, data, keep }, &settings, memory)
         }
         BoardOrder::WantsRestore { boot } => say(if wants_restore(&boot) { "yes\n" } else { "no\n" }),
+        BoardOrder::Name { boot } => say(&format!("{}\n", told_name(&boot))),
         BoardOrder::Report { boot, name, addresses, .. } => tell_addresses(&boot, name.as_deref(), &addresses)
             .map_err(|error| Failure::Failed(format!("cannot write the report in {}: {error}", boot.display()))),
         BoardOrder::Grow { disk, partition, mount } => {
@@ -63,38 +64,74 @@ pub(super) fn run(config: Option<&Path>, order: BoardOrder) -> Result<(), Failur
 }
 
 pub(super) fn update(args: &UpdateArgs) -> Result<(), Failure> {
-    let Some(path) = args.apply.as_ref().or(args.check.as_ref()) else {
-        return Err(Failure::Usage("--check or --apply names the release file".to_owned()));
-    };
     let key_file = args.key.clone().unwrap_or_else(|| args.system.join("pigeon/release.pub"));
     let key = std::fs::read_to_string(&key_file).map_err(|error| {
         let words = format!("cannot read the release key {}: {error}", key_file.display());
         Failure::Failed(format!("{words}\n    remedy: name the key that signed the release, with --key"))
     })?;
-    let refused =
-        |error: ReleaseError| Failure::Failed(format!("{}: {error}\n    remedy: {}", path.display(), error.remedy()));
-    let mut file = BufReader::new(std::fs::File::open(path).map_err(|error| refused(error.into()))?);
-    let release = open(&mut file, &key).map_err(refused)?;
+    if !args.newest.is_empty() {
+        return tell_newest(args, &key);
+    }
+    let Some(path) = args.apply.as_ref().or(args.check.as_ref()) else {
+        return Err(Failure::Usage("--check, --apply or --newest names the release file".to_owned()));
+    };
+    let refused = |error: ReleaseError| {
+        let words = format!("{}: {error}\n    remedy: {}", path.display(), error.remedy());
+        match error {
+            // Of the moment, not of the release.
+            ReleaseError::OnTrial | ReleaseError::Io(_) => Failure::TryLater(words),
+            _ => Failure::Failed(words),
+        }
+    };
+    let (mut file, release) = open_file(path, &key).map_err(refused)?;
     let what = format!("pigeon {} for {}, {}", release.version, release.board, human_bytes(release.bytes));
     if args.apply.is_none() {
         verify(&mut file, &release).map_err(refused)?;
         return say(&format!("{what}\nsigned: {}\n", release.comment));
     }
     let slot = running(args.slot.as_deref())?;
-    let told = |name: &str| {
-        let path = args.system.join(name);
-        let text = std::fs::read_to_string(&path);
-        text.map(|text| text.trim().to_owned()).map_err(|error| {
-            let words = format!("this is no image for a board: cannot read {}: {error}", path.display());
-            Failure::Failed(format!("{words}\n    remedy: install the package of the new version instead"))
-        })
-    };
-    judge(&release, &told("pigeon-board")?, &told("pigeon-version")?, args.allow_older).map_err(refused)?;
+    judge(&release, &system(args, BOARD)?, &system(args, VERSION)?, args.allow_older).map_err(refused)?;
     apply(&args.boot, slot, &mut file, &release).map_err(refused)?;
     say(&format!(
         "{what}: in slot {}\nThe next start tries it, and falls back to this system if it does not come up.\n",
         slot.other()
     ))
+}
+
+/// Where a running system says which board and version it is.
+const BOARD: &str = "pigeon-board";
+const VERSION: &str = "pigeon-version";
+
+fn system(args: &UpdateArgs, name: &str) -> Result<String, Failure> {
+    let path = args.system.join(name);
+    let text = std::fs::read_to_string(&path);
+    text.map(|text| text.trim().to_owned()).map_err(|error| {
+        let words = format!("this is no image for a board: cannot read {}: {error}", path.display());
+        Failure::Failed(format!("{words}\n    remedy: install the package of the new version instead"))
+    })
+}
+
+fn open_file(path: &Path, key: &str) -> Result<(BufReader<std::fs::File>, Release), ReleaseError> {
+    let mut file = BufReader::new(std::fs::File::open(path)?);
+    let release = open(&mut file, key)?;
+    Ok((file, release))
+}
+
+/// Of several, the one to apply; why others cannot be, a line each on stderr. One that is no later is no mistake.
+fn tell_newest(args: &UpdateArgs, key: &str) -> Result<(), Failure> {
+    let (board, version) = (system(args, BOARD)?, system(args, VERSION)?);
+    let (mut paths, mut releases) = (Vec::new(), Vec::new());
+    for path in &args.newest {
+        match open_file(path, key).and_then(|(_, release)| judge(&release, &board, &version, true).map(|()| release)) {
+            Ok(release) => {
+                paths.push(path);
+                releases.push(release);
+            }
+            Err(error) => complain(&format!("pigeon: {}: {error}; {}\n", path.display(), error.remedy())),
+        }
+    }
+    let found = newest(&releases, &version).and_then(|at| paths.get(at));
+    say(&found.map(|path| format!("{}\n", path.display())).unwrap_or_default())
 }
 
 /// What the server of this configuration serves; of one that cannot be used, nothing.

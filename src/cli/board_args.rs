@@ -50,6 +50,14 @@ Example:
         boot: PathBuf,
     },
 
+    /// Say what the card's files call the board
+    #[command(after_help = "Example:\n  pigeon board name --boot /boot")]
+    Name {
+        /// The card's FAT partition
+        #[arg(long, value_name = "DIR")]
+        boot: PathBuf,
+    },
+
     /// Say in the card's report how to connect
     #[command(after_help = "Example:\n  pigeon board report --boot /boot 192.0.2.10 2001:db8::10")]
     Report {
@@ -148,11 +156,14 @@ Example:
 #[group(skip)]
 pub(super) struct UpdateArgs {
     /// Verify a release file and tell what it is
-    #[arg(long, value_name = "FILE", conflicts_with = "apply", required_unless_present = "apply")]
+    #[arg(long, value_name = "FILE", conflicts_with = "apply", required_unless_present_any = ["apply", "newest"])]
     pub(super) check: Option<PathBuf>,
     /// Write a release file into the other system slot; the next boot tries it
     #[arg(long, value_name = "FILE")]
     pub(super) apply: Option<PathBuf>,
+    /// Tell which release file has the highest version, if it is later than the running system's
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["check", "apply"])]
+    pub(super) newest: Vec<PathBuf>,
     /// The public key that signed it [default: SYSTEM/pigeon/release.pub]
     #[arg(long, value_name = "FILE")]
     pub(super) key: Option<PathBuf>,
