@@ -100,6 +100,11 @@ pub struct Certificate {
 }
 
 impl Certificate {
+    /// From when to when it is valid, seconds since 1970.
+    pub(super) fn validity(&self) -> (i64, i64) {
+        (self.not_before_s, self.not_after_s)
+    }
+
     /// Whether it is for this host name or IP address (RFC 6125).
     pub fn covers(&self, name: &str) -> bool {
         let (Ok(certificate), Ok(name)) = (ParsedCertificate::try_from(&self.der), ServerName::try_from(name)) else {

@@ -41,12 +41,15 @@ fn local_names(hosts: &[String]) -> Vec<String> {
     names
 }
 
-/// Whether a certificate that ends at `not_after_s` should be renewed.
-pub(super) fn is_near_end(not_after_s: i64, unix_s: i64) -> bool {
-    not_after_s.saturating_sub(unix_s) < RENEW_DAYS * DAY_S
+/// Whether a certificate that is valid between these seconds should be made anew: it ends soon, or has not begun, because
+/// the clock was ahead when it was made. A CA made anew keeps its key and its name, so that whoever trusts the one before
+/// still does, and no harm is done where it is today's clock that goes wrong.
+pub(super) fn is_due((not_before_s, not_after_s): (i64, i64), unix_s: i64) -> bool {
+    let unix_s = not_in_the_past(unix_s);
+    not_after_s.saturating_sub(unix_s) < RENEW_DAYS * DAY_S || not_before_s > unix_s
 }
 
-/// Makes what is missing, near its end or for other names; answers the paths of certificate and key.
+/// Makes what is missing, near its end, before its beginning or for other names; answers the paths of certificate and key.
 /// A cut between key and certificate leaves a pair that does not match: the next start makes a new one.
 pub(super) fn ensure(folder: &Path, hosts: &[String], unix_s: i64) -> Result<(PathBuf, PathBuf), TlsError> {
     fs::create_dir_all(folder).map_err(|error| TlsError::Write(folder.to_owned(), error))?;
@@ -55,7 +58,7 @@ pub(super) fn ensure(folder: &Path, hosts: &[String], unix_s: i64) -> Result<(Pa
     let ca = ensure_ca(folder, from_s)?;
     let kept = files::examine(&certificate, &key).ok().filter(|_| !ca.is_new);
     let covers_all = |facts: &files::Certificate| local_names(hosts).iter().all(|name| facts.covers(name));
-    if kept.as_ref().is_some_and(|facts| !is_near_end(facts.not_after_s, unix_s) && covers_all(facts)) {
+    if kept.as_ref().is_some_and(|facts| !is_due(facts.validity(), unix_s) && covers_all(facts)) {
         return Ok((certificate, key));
     }
     let made = make(&certificate, (&key, kept.is_some()), &ca, server_params(hosts, from_s, ca.not_after_s)?);
@@ -112,7 +115,7 @@ fn ensure_ca(folder: &Path, from_s: i64) -> Result<Ca, TlsError> {
     let kept = files::chain(&certificate).and_then(|chain| files::facts(&certificate, &chain));
     let params = ca_params(&pair, from_s)?;
     let (not_after_s, is_new) = match kept {
-        Ok(facts) if !is_near_end(facts.not_after_s, from_s) => (facts.not_after_s, false),
+        Ok(facts) if !is_due(facts.validity(), from_s) => (facts.not_after_s, false),
         _ => {
             let made = params.self_signed(&pair).map_err(TlsError::NotMade)?;
             write(&certificate, &made.pem(), 0o644)?;

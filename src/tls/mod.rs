@@ -47,7 +47,8 @@ struct Shared {
 struct Current {
     source: Source,
     config: Arc<ServerConfig>,
-    not_after_s: i64,
+    /// From when to when it is valid, seconds since 1970.
+    validity_s: (i64, i64),
 }
 
 impl Tls {
@@ -65,7 +66,7 @@ impl Tls {
         let (chain, key) = local::self_signed()?;
         let config = settings::server_config(chain, key, &sessions).map_err(TlsError::Refused)?;
         let source = Source::Local { folder: PathBuf::new(), hosts: Vec::new() };
-        let current = Current { source, config, not_after_s: i64::MAX };
+        let current = Current { source, config, validity_s: (0, i64::MAX) };
         Ok(Self(Arc::new(Shared { current: RwLock::new(current), sessions })))
     }
 
@@ -88,13 +89,13 @@ impl Tls {
 
     /// When the current certificate ends, seconds since 1970.
     pub fn not_after_s(&self) -> i64 {
-        self.0.current.read().unwrap_or_else(PoisonError::into_inner).not_after_s
+        self.0.current.read().unwrap_or_else(PoisonError::into_inner).validity_s.1
     }
 
     /// Whether a certificate of our own should be renewed by now; [`Tls::reload`] does it.
     pub fn is_due(&self, unix_s: i64) -> bool {
         let current = self.0.current.read().unwrap_or_else(PoisonError::into_inner);
-        matches!(current.source, Source::Local { .. }) && local::is_near_end(current.not_after_s, unix_s)
+        matches!(current.source, Source::Local { .. }) && local::is_due(current.validity_s, unix_s)
     }
 }
 
@@ -110,9 +111,9 @@ fn load(source: Source, unix_s: i64, sessions: &settings::Sessions) -> Result<Cu
         Source::Local { folder, hosts } => local::ensure(folder, hosts, unix_s)?,
     };
     let loaded = files::load(&certificate, &key)?;
-    let not_after_s = loaded.facts.not_after_s;
+    let validity_s = loaded.facts.validity();
     let config = settings::server_config(loaded.chain, loaded.key, sessions).map_err(TlsError::Refused)?;
-    Ok(Current { source, config, not_after_s })
+    Ok(Current { source, config, validity_s })
 }
 
 #[cfg(test)]
@@ -203,6 +204,34 @@ mod tests {
         Tls::open(local(data.path(), "b.example.org"), NOW_S + DAY_S).unwrap();
         assert_ne!(before.0, read("cert.pem"));
         assert_eq!(before.1, read("key.pem"));
+    }
+
+    #[test]
+    fn what_was_made_while_the_clock_was_ahead_is_made_anew_under_the_same_key() {
+        let data = tempfile::tempdir().unwrap();
+        let now_s = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let now_s = i64::try_from(now_s).unwrap();
+        let folder = data.path().join("tls");
+        let source = local(data.path(), "mail.example.org");
+        let tls = Tls::open(source.clone(), now_s + 400 * DAY_S).unwrap();
+        fs::copy(folder.join(CA_FILE), data.path().join("trusted.pem")).unwrap();
+        assert!(tls.is_due(now_s), "the clock was put right while the server ran");
+        let tls = Tls::open(source.clone(), now_s).unwrap();
+        assert!(!tls.is_due(now_s));
+        let begins = |name: &str| {
+            let path = folder.join(name);
+            files::facts(&path, &files::chain(&path).unwrap()).unwrap().not_before_s
+        };
+        assert!(begins(CA_FILE) <= now_s && begins("cert.pem") <= now_s);
+        handshake(&tls, &folder.join(CA_FILE), "mail.example.org");
+        handshake(&tls, &data.path().join("trusted.pem"), "mail.example.org");
+        // A clock that begins in 1970 is put right later: no reason by itself.
+        let before = fs::read(folder.join("cert.pem")).unwrap();
+        Tls::open(source.clone(), now_s - DAY_S / 2).unwrap();
+        let early = tempfile::tempdir().unwrap();
+        let tls = Tls::open(local(early.path(), "mail.example.org"), 0).unwrap();
+        assert!(!tls.is_due(0) && !tls.is_due(now_s.min(NOW_S)));
+        assert_eq!(before, fs::read(folder.join("cert.pem")).unwrap());
     }
 
     #[test]
