@@ -238,6 +238,90 @@ fn who_can_write_into_the_servers_folder_is_not_let_in_as_root() {
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&facts.permissions()) & 0o777, 0o700);
 }
 
+/// A certificate for a name and its key, as PEM.
+fn pair(name: &str) -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+#[test]
+fn a_certificate_of_ones_own_is_taken_over_and_its_key_erased() {
+    let board = Board::new();
+    let kept = || fs::read_to_string(board.data().join("certificate.pem")).unwrap();
+    let config = || fs::read_to_string(board.data().join("pigeon.toml")).unwrap();
+    let secret = |key: &str| key.lines().nth(1).unwrap().to_owned();
+    board.write(
+        "pigeon.toml",
+        "hostname = \"a.example\"\n[tls]\ncertificate = \"cert.pem\"\nkey = \"/boot/../key.pem\"\n",
+    );
+    assert!(board.start().contains("cannot be used"), "a path that leads elsewhere");
+    board.write("pigeon.toml", "hostname = \"a.example\"\n[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\n");
+    let (certificate, key) = pair("a.example");
+    board.write("cert.pem", &certificate);
+    board.write("key.pem", &key);
+    let report = board.start();
+    assert!(report.contains("All is well") && report.contains("key.pem: its key is taken over and erased"), "{report}");
+    assert_eq!((kept(), board.card("cert.pem")), (format!("{certificate}{key}"), certificate.clone()));
+    assert!(!anywhere(&board.boot(), &secret(&key)) && board.card("key.pem").starts_with("# The key was taken over"));
+    assert!(
+        config().contains("certificate = \"certificate.pem\"") && !report.contains("pigeon-ca.crt"),
+        "{}",
+        config()
+    );
+    let mode = fs::metadata(board.data().join("certificate.pem")).unwrap().permissions();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600);
+
+    // The next start, one without the card, and one with both files gone, change nothing.
+    assert!(board.start().contains("All is well"));
+    board.start_with(&["--data", "data", "--keep", "keep"]);
+    assert!(config().contains("certificate.pem"));
+    fs::remove_file(board.boot().join("key.pem")).unwrap();
+    assert!(board.start().contains("All is well"));
+
+    // A pair that does not belong together stays on the card, and the server goes on with the old one.
+    let (_, other) = pair("a.example");
+    board.write("key.pem", &other);
+    let report = board.start();
+    assert!(report.contains("the key in key.pem does not belong to the certificate in cert.pem"), "{report}");
+    assert!(report.contains("the one taken over before stays") && !report.contains("All is well"), "{report}");
+    assert_eq!((board.card("key.pem"), kept()), (other, format!("{certificate}{key}")));
+
+    // The next one, in one file.
+    let (certificate, key) = pair("a.example");
+    board.write("cert.pem", format!("{key}{certificate}"));
+    board.write("pigeon.toml", "hostname = \"a.example\"\n[tls]\ncertificate = \"cert.pem\"\nkey = \"cert.pem\"\n");
+    assert!(board.start().contains("All is well"));
+    assert_eq!(kept(), format!("{certificate}{key}"));
+    assert!(!anywhere(&board.boot(), &secret(&key)) && board.card("cert.pem").starts_with(&certificate));
+    let names: Vec<_> = fs::read_dir(board.data()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(names.iter().all(|name| !name.to_string_lossy().contains("tried")), "{names:?}");
+}
+
+#[test]
+fn a_certificate_that_the_server_would_not_start_with_gives_way_to_one_of_the_boards_own() {
+    let ((certificate, key), (_, other)) = (pair("a.example"), pair("a.example"));
+    let rows = [
+        (Some("junk\n"), Some(key.as_str()), "cert.pem holds no certificate"),
+        (Some(certificate.as_str()), Some(other.as_str()), "does not belong"),
+        (Some(certificate.as_str()), Some("junk\n"), "key.pem holds no private key"),
+        (Some(certificate.as_str()), None, "key.pem is not on the card"),
+        (None, Some(key.as_str()), "cert.pem is not on the card"),
+    ];
+    for (certificate, key, words) in rows {
+        let board = Board::new();
+        board.write("pigeon.toml", "hostname = \"a.example\"\n[tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\n");
+        for (name, text) in [("cert.pem", certificate), ("key.pem", key)] {
+            text.iter().for_each(|text| board.write(name, text));
+        }
+        let report = board.start();
+        assert!(report.contains(words) && report.contains("one of the board's own is used"), "{words}: {report}");
+        assert!(!report.contains("All is well") && report.contains("pigeon-ca.crt"), "{report}");
+        assert!(!fs::read_to_string(board.data().join("pigeon.toml")).unwrap().contains("[tls]"));
+        assert!(key.is_none_or(|key| board.card("key.pem") == key), "what is not taken over is not erased");
+        assert!(!board.data().join("certificate.pem").exists());
+    }
+}
+
 #[test]
 fn a_restore_is_seen_in_whatever_way_it_is_written() {
     let rows: [(&str, &str, &str); 8] = [

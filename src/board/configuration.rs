@@ -5,8 +5,7 @@ use super::erase::FILE_BYTES_MAX;
 use super::files::{Folder, read};
 use super::settings::NAME;
 use crate::config::{self, Board, Config, Parsed, Problem, profile};
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The configuration in the data directory.
 pub(super) const CONFIG: &str = "pigeon.toml";
@@ -41,13 +40,6 @@ pub(super) fn server_config(
     }
     if places.of("limits.connections").is_none() {
         config.limits.connections = limits.connections;
-    }
-    let unreadable = |path: &&PathBuf| File::open(path).is_err();
-    let bad = config.tls.as_ref().and_then(|tls| [&tls.certificate, &tls.key].into_iter().find(unreadable)).cloned();
-    if let Some(bad) = bad {
-        let message = format!("{} of [tls] cannot be read; a certificate of the board's own is used", bad.display());
-        problems.push(Problem::error(None, message, "leave [tls] out, or put both files on the data partition"));
-        config.tls = None;
     }
     let would_start = |config: &Config| config::read(&config::print(config, "."), data).is_ok();
     if !would_start(&config) {

@@ -2,6 +2,7 @@
 //! erased from the card and the report is written. Run at every start; what was done before is done again or left alone, so a
 //! power cut anywhere is mended by the next start. Accounts are made by the caller, who has the store.
 
+use super::certificate::{self, Examine, Offered, Settled};
 use super::configuration::{CONFIG, server_config};
 use super::erase::{self, exchange};
 use super::files::{Files, Folder, read};
@@ -10,7 +11,7 @@ use super::settings::{self, NAME};
 use super::sources::{Folders, Sources, disk_problem, replace};
 use super::text::{cleaned, covered};
 use crate::base::Secret;
-use crate::config::{self, Board, Config, Problem, Style};
+use crate::config::{self, Board, Config, Problem, Style, TlsFiles};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -41,6 +42,9 @@ pub struct Plan {
     board: Board,
     /// Problems of no file.
     problems: Vec<Problem>,
+    /// The certificate that `[tls]` names, and whether the data directory has it by now.
+    certificate: Option<Offered>,
+    has_certificate: bool,
     /// Which source and which account of it each order comes from.
     orders: Vec<(usize, usize)>,
 }
@@ -63,6 +67,11 @@ impl Plan {
         problems.append(&mut sources.problems);
         let board = sources.board();
         let config = server_config(sources.server.take(), &board, folder, memory_bytes, &mut problems);
+        let certificate = config.tls.as_ref().map(|files| Offered::read(files, card.as_ref()));
+        let certificate = certificate.transpose().unwrap_or_else(|error| {
+            problems.push(disk_problem("the certificate of [tls] cannot be read", &error));
+            None
+        });
         let has_store = folder.join("lock").exists();
         let mut orders = Vec::new();
         for (index, source) in sources.all.iter_mut().enumerate() {
@@ -83,7 +92,7 @@ impl Plan {
                 }
             }
         }
-        Self { card, data, keep, sources, config, board, problems, orders }
+        Self { card, data, keep, sources, config, board, problems, certificate, has_certificate: false, orders }
     }
 
     /// The server's configuration.
@@ -121,9 +130,28 @@ impl Plan {
         self.keep.as_ref().filter(|_| self.data.is_some()).map_or(Ok(()), |folder| self.sources.keep(folder))
     }
 
-    /// Writes the configuration into the data directory, where it changed. To be called as the owner of the data.
-    pub fn configure(&self) -> io::Result<()> {
+    /// Writes the configuration, and a certificate of the user's own, into the data directory, where they changed. `examine` looks
+    /// at a certificate and its key as the server does. To be called as the owner of the data.
+    pub fn configure(&mut self, examine: Examine<'_>) -> io::Result<()> {
         let Some(data) = &self.data else { return Ok(()) };
+        let taken = TlsFiles { certificate: certificate::FILE.into(), key: certificate::FILE.into() };
+        match self.certificate.as_ref().map(|offered| offered.settle(data, examine)) {
+            None => self.config.tls = None,
+            Some(Ok(Settled::AsNamed)) => {}
+            Some(Ok(Settled::Taken)) => {
+                self.has_certificate = true;
+                self.config.tls = Some(taken);
+            }
+            Some(Err((what, remedy))) => {
+                let kept = data.join(certificate::FILE);
+                let is_good = kept.exists() && examine(&kept, &kept).is_ok();
+                let instead =
+                    if is_good { "the one taken over before stays" } else { "one of the board's own is used" };
+                self.config.tls = is_good.then_some(taken);
+                let message = format!("the certificate of [tls] cannot be used: {what}; {instead}");
+                self.problems.push(Problem::error(None, message, remedy));
+            }
+        }
         let mut text = HEAD.to_owned();
         if self.config.limits != config::Limits::default() || self.config.store != config::StoreConfig::default() {
             text.push_str("# Limits that the card's file does not name are those for a board with this much memory.\n");
@@ -161,6 +189,7 @@ impl Plan {
         }
         self.problems.extend(failures.into_iter().map(|(what, remedy)| Problem::error(None, what, remedy)));
         self.erase(&taken, &mut done);
+        self.erase_keys(&mut done);
         let text = self.report(&done);
         if let Some(Err(error)) = self.card.as_ref().map(|card| write_report(card, &text)) {
             return format!("{text}\n{} cannot be written: {error}\n", report::FILE);
@@ -179,6 +208,17 @@ impl Plan {
             match exchange(card, source.name, cleaned(&source.text, erasures).as_bytes()) {
                 Ok(()) => done.push(format!("{}: its passwords are erased", source.name)),
                 Err(error) => self.problems.push(disk_problem("the passwords on the card cannot be erased", &error)),
+            }
+        }
+    }
+
+    /// Erases keys that the server has by now; one that was not taken over stays.
+    fn erase_keys(&mut self, done: &mut Vec<String>) {
+        let (Some(card), Some(_), Some(offered)) = (&self.card, &self.data, &self.certificate) else { return };
+        for (name, rest) in offered.without_keys().into_iter().filter(|_| self.has_certificate) {
+            match exchange(card, name, &rest) {
+                Ok(()) => done.push(format!("{name}: its key is taken over and erased")),
+                Err(error) => self.problems.push(disk_problem("the key on the card cannot be erased", &error)),
             }
         }
     }

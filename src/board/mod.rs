@@ -6,6 +6,7 @@
 //!     at every boot, before the server: reads DIR/pigeon.toml (or pigeon.toml.txt, or what Raspberry Pi Imager wrote:
 //!     custom.toml); writes DATA/pigeon.toml (`data = "."`), makes accounts, erases secrets from the card, writes
 //!     DIR/pigeon-report.txt and the settings (default /run/board/settings, mode 0600). The report goes to stdout too.
+//!     The certificate that [tls] names is taken over into DATA/certificate.pem and its key erased from the card.
 //!     Exit 0 whatever is in the file. A partition that cannot be mounted is left out: without the data nothing is erased. What
 //!     the card says is kept in the folder `--keep`, root's own, for a start at which it cannot be read.
 //! pigeon board wants-restore --boot DIR
@@ -45,6 +46,7 @@
 //!
 //! Knows the mail server by its configuration and its accounts alone.
 
+mod certificate;
 mod clock;
 mod configuration;
 mod dns_sd;
@@ -65,6 +67,7 @@ mod supervise;
 mod text;
 mod update;
 
+pub use certificate::Examine;
 pub use clock::keep_clock;
 pub use first_boot::{NewAccount, Outcome, Plan, machine_memory, tell_addresses};
 pub use grow::{GrowError, Grown, grow};

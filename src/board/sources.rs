@@ -74,9 +74,8 @@ impl Sources {
     /// Looks at the card, and where it cannot be read at what was kept of it.
     pub(super) fn find(folders: &Folders) -> Self {
         let mut found = Self::default();
-        let data = folders.data.as_deref().unwrap_or(Path::new(""));
         if let Some((name, origin, text)) = found.text(folders, OURS, KEPT[0]) {
-            let (parsed, board, problems) = read_board(&text, data);
+            let (parsed, board, problems) = read_board(&text, Path::new(""));
             found.all.push(Source::new((name, KEPT[0], origin), text, board, Some(&parsed), problems));
             found.server = Some(parsed);
         } else if found.gone.contains(&KEPT[0]) {

@@ -10,6 +10,7 @@ use crate::board::{
 };
 use crate::config::{Listen, Service, human_bytes};
 use crate::serve::{self, Answer, Asked, Password, Request, become_owner, create_folder};
+use crate::tls::{Source, Tls};
 use std::io::BufReader;
 use std::path::Path;
 use std::time::Duration;
@@ -168,7 +169,7 @@ fn running(slot: Option<&str>) -> Result<Slot, Failure> {
 /// Whatever fails here is told in the report: the board has to come up.
 fn first_boot(folders: &Folders, settings: &Path, memory: Option<u64>) -> Result<(), Failure> {
     const DISK: &str = "`pigeon check` tells more; the data partition may be damaged or full";
-    let plan = Plan::read(folders, memory.unwrap_or_else(machine_memory));
+    let mut plan = Plan::read(folders, memory.unwrap_or_else(machine_memory));
     let mut failures = Vec::new();
     if let Some(folder) = settings.parent() {
         drop(std::fs::create_dir_all(folder));
@@ -179,7 +180,7 @@ fn first_boot(folders: &Folders, settings: &Path, memory: Option<u64>) -> Result
     if let Err(error) = plan.keep() {
         failures.push((format!("what the card says cannot be kept: {error}"), DISK.to_owned()));
     }
-    let worked = std::thread::scope(|scope| scope.spawn(|| as_owner(&plan)).join());
+    let worked = std::thread::scope(|scope| scope.spawn(|| as_owner(&mut plan)).join());
     let (accounts, domains) = match worked {
         Ok(Ok(outcomes)) => outcomes,
         Ok(Err(why)) => {
@@ -194,14 +195,21 @@ fn first_boot(folders: &Folders, settings: &Path, memory: Option<u64>) -> Result
     say(&plan.finish(accounts, domains, failures))
 }
 
+/// As the server loads it.
+fn examine(certificate: &Path, key: &Path) -> Result<(), (String, String)> {
+    let files = Source::Files { certificate: certificate.to_owned(), key: key.to_owned() };
+    Tls::open(files, 0).map(drop).map_err(|error| (error.to_string(), error.remedy()))
+}
+
 /// Everything below the data directory, by a thread that has become its owner: the server must be able to open all of it.
-fn as_owner(plan: &Plan) -> Result<(Vec<Outcome>, Vec<Outcome>), String> {
-    let Some(data) = plan.data() else {
+fn as_owner(plan: &mut Plan) -> Result<(Vec<Outcome>, Vec<Outcome>), String> {
+    let Some(data) = plan.data().map(Path::to_owned) else {
         return Ok(Default::default());
     };
+    let data = data.as_path();
     create_folder(data).map_err(|error| error.to_string())?;
     become_owner(data).map_err(|error| format!("cannot work as the owner of {}: {error}", data.display()))?;
-    plan.configure().map_err(|error| format!("cannot write into {}: {error}", data.display()))?;
+    plan.configure(&examine).map_err(|error| format!("cannot write into {}: {error}", data.display()))?;
     let (accounts, domains) = (plan.accounts(), plan.domains());
     // Opening the store takes time that a start without orders need not take.
     if accounts.is_empty() && (domains.is_empty() || is_done(data, &domains)) {
