@@ -21,7 +21,7 @@
 //!     answers NAME.local, and says where FILE has the services, in the foreground, for ever; another NAME there: NAME-2. Prints the
 //!     name it has taken.
 //! pigeon board clock [SERVER...]
-//!     SNTP in the foreground, for ever.
+//!     SNTP in the foreground, for ever; two servers must agree before the clock is set to another time.
 //! pigeon board supervise [--silence SECONDS] [--folder DIR] -- COMMAND...
 //!     runs the server as systemd would: DIR/ready (default /run/board) while it serves, DIR/serve.pid its number; one that
 //!     is silent too long is ended. Exit: the server's code.
@@ -55,6 +55,7 @@ mod files;
 mod first_boot;
 mod grow;
 mod ioctl;
+mod judge;
 mod mbr;
 mod mdns;
 mod release;
