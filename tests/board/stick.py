@@ -9,6 +9,7 @@ from board.card import call
 from board.machine import Machine
 
 MEBIBYTES = 128
+BACKED_UP = r"backed up to the stick in (\d+) s|the backup to the stick failed.*|no backup is made.*"
 
 
 class Stick:
@@ -42,7 +43,7 @@ def backed_up_and_restored(report, world):
         place, _, _ = machine.wait(r"memory: ", world.patience)
         machine.ask("blockdev-add", driver="raw", **{"node-name": "stick", "file": {"driver": "file", "filename": str(stick.path)}})
         machine.ask("device_add", driver="usb-storage", drive="stick", id="plugged", bus="usb.0")
-        place, _, match = machine.wait(r"backed up to the stick in (\d+) s|the backup to the stick failed.*", world.patience, place)
+        place, _, match = machine.wait(BACKED_UP, world.patience, place)
         report.check(label, "is backed up when plugged in", match[1] is not None, match[0])
         machine.power_button(world.patience)
     report.check(label, "holds a complete backup", "MANIFEST" in stick.names("pigeon"), stick.names("pigeon"))
@@ -55,3 +56,19 @@ def backed_up_and_restored(report, world):
         client = wire.Imap(machine, "imaps", tls=True, user=world.recipient)
         report.check(label, "a new card has the mail of the old one", client.select() == world.delivered)
         client.logout()
+        _, _, match = machine.wait(BACKED_UP, world.patience)
+        report.check(label, "is backed up again", match[1] is not None, match[0])
+        machine.power_button(world.patience)
+    folders = stick.names("pigeon")
+    report.check(label, "goes on in the same folder", "pigeon-2" not in folders, folders)
+
+    label = "a new card without a restore"
+    before = stick.names("pigeon/pigeon")
+    fresh = world.fresh_card("other.img", world.first_boot_file)
+    with Machine(fresh, world.folder / "other", start=world.direct, extra=stick.words()) as machine:
+        _, _, match = machine.wait(BACKED_UP, world.patience)
+        report.check(label, "is backed up", match[1] is not None, match[0])
+        machine.power_button(world.patience)
+    report.check(label, "leaves the old card's mail on the stick", "MANIFEST" in before and stick.names("pigeon/pigeon") == before, before)
+    report.check(label, "has a folder of its own", "MANIFEST" in stick.names("pigeon/pigeon-2"), stick.names("pigeon"))
+    report.check(label, "says so", b"pigeon/pigeon-2" in (fresh.read("pigeon-report.txt") or b""), "")

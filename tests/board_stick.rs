@@ -1,0 +1,296 @@
+//! The board's scripts for the stick (board/root/lib/pigeon/backup, restore), run by this machine's shell with the folders of a
+//! board in a temporary one: what is backed up where, what is restored, which update is applied.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may stop")]
+
+use assert_cmd::cargo::cargo_bin;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A board with a stick in it.
+struct Board(tempfile::TempDir);
+
+impl Board {
+    fn new() -> Self {
+        let board = Self(tempfile::tempdir().unwrap());
+        for folder in ["boot/slot-a", "boot/slot-b", "data/pigeon", "run/board", "media/stick", "bin", "etc/pigeon"] {
+            fs::create_dir_all(board.path(folder)).unwrap();
+        }
+        board.write("hostname", "pigeon");
+        board.write("boot/pigeon-report.txt", "");
+        board.write("run/board/settings", "");
+        let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("board/root/lib/pigeon");
+        for name in ["functions", "backup", "restore"] {
+            board.write(name, &board.placed(&fs::read_to_string(top.join(name)).unwrap()));
+        }
+        let root = board.0.path().display();
+        let pigeon = cargo_bin("pigeon");
+        let pigeon = pigeon.display();
+        let stubs = [
+            ("findfs", "[ ! -e ROOT/stick-is-out ] && echo /dev/stick".to_owned()),
+            ("hostname", "cat ROOT/hostname".to_owned()),
+            ("reboot", "echo rebooted >> ROOT/kmsg".to_owned()),
+            (
+                "pigeon",
+                format!(
+                    "case \"$1 $2\" in 'update --apply') exec {pigeon} \"$@\" --slot a --system ROOT/etc ;; update*) exec {pigeon} \
+                     \"$@\" --system ROOT/etc ;; esac\nexec {pigeon} \"$@\""
+                ),
+            ),
+        ];
+        let nothing = ["mount", "umount", "modprobe", "usleep", "sleep", "sync"].map(|name| (name, ":".to_owned()));
+        for (name, text) in stubs.into_iter().chain(nothing) {
+            let name = format!("bin/{name}");
+            board.write(&name, &format!("#!/bin/sh\n{}\n", text.replace("ROOT", &root.to_string())));
+            fs::set_permissions(board.path(&name), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        board.begin();
+        board
+    }
+
+    /// A script with this board's folders in it.
+    fn placed(&self, script: &str) -> String {
+        let root = self.0.path().display().to_string();
+        let script = script.replace("/run/", "RUN/").replace("PATH=/bin", "PATH=ROOT/bin:$PATH");
+        let places = [
+            ("/lib/pigeon/functions", "ROOT/functions"),
+            ("/dev/kmsg", "ROOT/kmsg"),
+            ("/media/", "ROOT/media/"),
+            ("/data/", "ROOT/data/"),
+            ("/boot/", "ROOT/boot/"),
+            (" /boot", " ROOT/boot"),
+            ("RUN/", "ROOT/run/"),
+            ("> ROOT/kmsg", ">> ROOT/kmsg"),
+        ];
+        places.iter().fold(script, |script, (from, to)| script.replace(from, to)).replace("ROOT", &root)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_default()
+    }
+
+    fn report(&self) -> String {
+        self.read("boot/pigeon-report.txt")
+    }
+
+    /// What the scripts said since this was asked last.
+    fn said(&self) -> String {
+        let said = self.read("kmsg");
+        self.write("kmsg", "");
+        said
+    }
+
+    /// An empty card.
+    fn begin(&self) {
+        drop(fs::remove_dir_all(self.path("data")));
+        fs::create_dir_all(self.path("data/pigeon")).unwrap();
+    }
+
+    /// The server's own configuration, as the first boot writes it, and an account.
+    fn account(&self, address: &str) {
+        self.write("data/pigeon/pigeon.toml", "hostname = \"mx.example.org\"\ndata = \".\"\n");
+        let mut adding = Command::new(cargo_bin("pigeon"));
+        adding.arg("--config").arg(self.path("data/pigeon/pigeon.toml"));
+        adding.args(["user", "add", address, "--password-stdin"]).stdin(Stdio::piped());
+        let mut adding = adding.spawn().unwrap();
+        adding.stdin.take().unwrap().write_all(b"wonderland-7\n").unwrap();
+        assert!(adding.wait().unwrap().success());
+    }
+
+    fn users(&self) -> String {
+        let mut listing = Command::new(cargo_bin("pigeon"));
+        listing.arg("--config").arg(self.path("data/pigeon/pigeon.toml")).args(["user", "list"]);
+        String::from_utf8(listing.output().unwrap().stdout).unwrap()
+    }
+
+    fn run(&self, script: &str) {
+        let output = Command::new("sh").arg(self.path(script)).output().unwrap();
+        assert!(output.stderr.is_empty(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// What the first start of a card does before its settings are read: they are not there yet.
+    fn restore(&self) {
+        fs::remove_file(self.path("run/board/settings")).unwrap();
+        self.run("restore");
+        self.write("run/board/settings", "");
+    }
+
+    /// The manifest of a backup on the stick, if there is one.
+    fn manifest(&self, folder: &str) -> Option<String> {
+        let entries = fs::read_dir(self.path("media/stick/pigeon").join(folder)).ok()?;
+        let mut names = entries.map(|entry| entry.unwrap().path());
+        names
+            .find(|path| path.display().to_string().contains("MANIFEST-"))
+            .map(|path| fs::read_to_string(path).unwrap())
+    }
+}
+
+#[test]
+fn a_new_card_gets_a_folder_of_its_own_beside_the_mail_of_the_old_one() {
+    let board = Board::new();
+    board.account("alice@example.org");
+    board.run("backup");
+    assert!(board.said().contains("backed up to the stick in "));
+    let old = board.manifest("pigeon").unwrap();
+    assert!(board.report().is_empty(), "{}", board.report());
+    board.begin();
+    board.account("bob@example.org");
+    for _ in 0..2 {
+        board.run("backup");
+        assert!(board.said().contains("backed up to the stick in "));
+        assert_eq!(board.manifest("pigeon").as_ref(), Some(&old));
+        assert_eq!(board.report().matches("backups go into pigeon/pigeon-2").count(), 1, "{}", board.report());
+    }
+    assert!(board.manifest("pigeon-2").is_some() && board.manifest("pigeon-3").is_none());
+    // With another name it goes on where its backups are.
+    board.write("hostname", "post");
+    board.run("backup");
+    assert!(board.manifest("post").is_none(), "{}", board.said());
+}
+
+#[test]
+fn the_backup_of_this_boards_name_is_restored_else_the_newest_and_goes_on() {
+    let board = Board::new();
+    for (name, address) in [("kitchen", "alice@example.org"), ("cellar", "bob@example.org")] {
+        board.begin();
+        board.write("hostname", name);
+        board.account(address);
+        board.run("backup");
+        // Manifests tell whole seconds.
+        std::thread::sleep(std::time::Duration::from_millis(1_100));
+    }
+    // What the stick's file system tells of times is no matter.
+    let touched = fs::File::open(board.path("media/stick/pigeon/kitchen/MANIFEST-1")).unwrap();
+    touched.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(9_000)).unwrap();
+    let cellar = board.manifest("cellar").unwrap();
+    let rows = [
+        ("name = \"attic\"", "attic", "bob@example.org", ""),
+        ("name = \"cellar\"", "cellar", "bob@example.org", ""),
+        ("name = \"kitchen\"", "kitchen", "alice@example.org", "pigeon/cellar on it is newer"),
+    ];
+    for (line, name, address, told) in rows {
+        board.begin();
+        drop(fs::remove_file(board.path("run/found")));
+        board.write("boot/pigeon.toml", &format!("[board]\n{line}\nrestore = true\n"));
+        board.write("hostname", name);
+        board.restore();
+        assert!(board.users().contains(address), "{line}: {}", board.said());
+        let found = board.read("run/found");
+        assert!(if told.is_empty() { found.is_empty() } else { found.contains(told) }, "{line}: {found}");
+        board.said();
+        board.run("backup");
+        let said = board.said();
+        assert!(said.contains("backed up to the stick in "), "{line}: {said}");
+        assert!(board.manifest("attic").is_none() && board.report().is_empty(), "{line}: {}", board.report());
+    }
+    assert_ne!(board.manifest("cellar").unwrap(), cellar);
+}
+
+#[test]
+fn a_restore_that_is_wanted_and_not_done_keeps_the_stick_as_it_is() {
+    let board = Board::new();
+    board.account("alice@example.org");
+    board.run("backup");
+    let old = board.manifest("pigeon").unwrap();
+    board.write("boot/pigeon.toml", "[board]\nrestore = true\n");
+    // The stick comes too late; or somebody forgets the line until there is other mail.
+    board.begin();
+    board.write("stick-is-out", "");
+    board.restore();
+    assert!(board.read("run/found").contains("no stick"), "{}", board.said());
+    fs::remove_file(board.path("stick-is-out")).unwrap();
+    board.account("bob@example.org");
+    for _ in 0..2 {
+        board.run("backup");
+        assert_eq!(board.manifest("pigeon").as_ref(), Some(&old));
+        assert!(board.manifest("pigeon-2").is_none());
+        assert_eq!(board.report().matches("no backup is made").count(), 1, "{}", board.report());
+    }
+    // One that is broken is not done either.
+    board.begin();
+    let name = fs::read_dir(board.path("media/stick/pigeon/pigeon/log")).unwrap().next().unwrap().unwrap().path();
+    let whole = fs::read(&name).unwrap();
+    fs::write(&name, b"torn").unwrap();
+    board.restore();
+    assert!(board.read("run/found").contains("damaged"), "{}", board.read("run/found"));
+    assert!(!board.path("data/restored").exists());
+    // Taken out, the line stops nothing.
+    fs::write(&name, whole).unwrap();
+    board.begin();
+    board.account("bob@example.org");
+    board.write("boot/pigeon.toml", "[board]\n");
+    board.run("backup");
+    assert!(board.manifest("pigeon-2").is_some());
+}
+
+#[test]
+fn a_failed_backup_is_in_the_report_once() {
+    let board = Board::new();
+    for _ in 0..2 {
+        board.run("backup");
+        assert!(board.said().contains("the backup to the stick failed"));
+        assert_eq!(board.report().lines().count(), 1, "{}", board.report());
+    }
+}
+
+#[test]
+fn an_update_is_applied_once_and_a_better_copy_of_a_bad_one_is_tried() {
+    const RELEASE: &[u8] = include_bytes!("data/release/example.release");
+    let board = Board::new();
+    board.account("alice@example.org");
+    board.write("boot/slots.env", &format!("{:\n<512}", "good=a\ntry=\ntries=0\n"));
+    for slot in ["a", "b"] {
+        fs::write(board.path(&format!("boot/slot-{slot}/system")), [b'o'; 8_192]).unwrap();
+    }
+    board.write("etc/pigeon-board", "rpi-arm64\n");
+    board.write("etc/pigeon-version", "0.1.0\n");
+    board.write("etc/pigeon/release.pub", include_str!("data/release/example.pub"));
+    let file = board.path("media/stick/pigeon 0.2.0.pigeon-update");
+    let is_tried = || {
+        board.run("backup");
+        let said = board.said();
+        assert!(said.contains("backed up to the stick in "), "{said}");
+        said.contains("rebooted")
+    };
+    // A damaged download: told, and not written anew at each plugging in.
+    let mut damaged = RELEASE.to_vec();
+    let last = damaged.len() - 1;
+    *damaged.get_mut(last).unwrap() ^= 1;
+    fs::write(&file, &damaged).unwrap();
+    board.write("media/stick/other.pigeon-update", "something else");
+    assert!(!is_tried());
+    assert!(board.report().contains("is damaged or incomplete"), "{}", board.report());
+    assert!(board.report().contains("other.pigeon-update: this is no release file"), "{}", board.report());
+    assert!(!is_tried());
+    assert!(board.report().contains("pigeon 0.2.0.pigeon-update is not tried again"), "{}", board.report());
+    let lines = board.report().lines().count();
+    assert!(!is_tried());
+    assert_eq!(board.report().lines().count(), lines, "{}", board.report());
+    // The running system is on trial: later.
+    fs::write(&file, RELEASE).unwrap();
+    board.write("boot/slots.env", &format!("{:\n<512}", "good=b\ntry=a\ntries=1\n"));
+    assert!(!is_tried());
+    // Fetched again, under the same name.
+    board.write("boot/slots.env", &format!("{:\n<512}", "good=a\ntry=\ntries=0\n"));
+    assert!(is_tried());
+    assert!(board.read("boot/slots.env").starts_with("good=a\ntry=b\n"));
+    // It fell back; then it stays.
+    assert!(!is_tried());
+    assert!(board.report().contains("it was started, and did not stay"), "{}", board.report());
+    board.write("boot/pigeon-report.txt", "");
+    board.write("data/updates", "");
+    board.write("etc/pigeon-version", "0.2.0\n");
+    assert!(!is_tried());
+    assert!(!board.report().contains("0.2.0"), "{}", board.report());
+}
