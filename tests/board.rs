@@ -323,6 +323,17 @@ fn a_certificate_that_the_server_would_not_start_with_gives_way_to_one_of_the_bo
 }
 
 #[test]
+fn a_password_in_curly_quotes_is_neither_taken_nor_erased() {
+    let board = Board::new();
+    let text = "[board]\naccount = \"alice@example.org\"\npassword = “wonderland-77”\n";
+    board.write("pigeon.toml", text);
+    let report = board.start();
+    assert!(report.contains("pigeon.toml:3:12: error") && !report.contains("wonderland"), "{report}");
+    assert!(!report.contains("added") && !report.contains("erased\n"), "{report}");
+    assert_eq!(board.card("pigeon.toml"), text);
+}
+
+#[test]
 fn a_restore_is_seen_in_whatever_way_it_is_written() {
     let rows: [(&str, &str, &str); 8] = [
         ("pigeon.toml", "[board]\nrestore = true\n", "yes"),

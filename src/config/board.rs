@@ -3,7 +3,7 @@
 
 use super::is_host_name;
 use super::problem::Problem;
-use super::read::{Parsed, Places, Reader};
+use super::read::{Parsed, Reader};
 use std::net::IpAddr;
 use std::ops::Range;
 use std::path::Path;
@@ -111,15 +111,9 @@ impl std::fmt::Debug for Wifi {
 /// Reads the file of a board's card: the server's part as far as it is good, the board's part as far as it is good, and
 /// every problem. The host name may be missing: then the server's part has an empty one. Relative paths count from `folder`.
 pub fn read_board(text: &str, folder: &Path) -> (Parsed, Board, Vec<Problem>) {
-    let mut reader = Reader::of_board(text, folder);
+    let mut reader = Reader::new(text, folder, true);
     let (config, board) = reader.whole(Reader::board);
     (Parsed { config, places: reader.places }, board, reader.problems)
-}
-
-impl<'t> Reader<'t> {
-    pub(super) fn of_board(text: &'t str, folder: &'t Path) -> Self {
-        Self { text, folder, of_board: true, problems: Vec::new(), places: Places::default() }
-    }
 }
 
 impl Reader<'_> {
@@ -178,7 +172,7 @@ impl Reader<'_> {
     fn accounts(&mut self, root: &DeTable<'_>) -> Vec<BoardAccount> {
         const REMEDY: &str = "write account = \"alice@example.org\", and its password below: password = \"...\"";
         let mut accounts = Vec::new();
-        let password = self.string(root, "board", "password", "write password = \"...\"");
+        let password = self.password(root, "board", "write password = \"...\"");
         match (self.string(root, "board", "account", REMEDY), password) {
             (Some((address, place)), password) => {
                 if self.demand(
@@ -212,6 +206,9 @@ impl Reader<'_> {
             let is_good =
                 self.demand(is_address(&address), place.clone(), || format!("`{address}` is no mail address"), remedy);
             match value.get_ref().as_str() {
+                Some(_) if is_good && self.is_torn(&value.span()) => {
+                    accounts.push(BoardAccount { address, place, password: String::new(), password_place: None })
+                }
                 Some(password) if is_good => accounts.push(BoardAccount {
                     address,
                     place,
@@ -240,8 +237,10 @@ impl Reader<'_> {
             return None;
         }
         let remedy = "a Wi-Fi password has 8 to 63 letters, digits and signs; leave the line out for an open network";
-        let (password, password_place) = match self.string(root, "wifi", "password", remedy) {
+        let (password, password_place) = match self.password(root, "wifi", remedy) {
             Some((password, place)) => (password, Some(place)),
+            // Its password may be what could not be understood.
+            None if self.has_torn() || self.places.of("wifi.password").is_some() => return None,
             None => (String::new(), None),
         };
         if let Some(place) = password_place.clone()
@@ -268,6 +267,16 @@ impl Reader<'_> {
         };
         let hidden = self.truth(root, "wifi", "hidden");
         Some(Wifi { ssid, password, password_place, country, hidden })
+    }
+
+    /// The section's `password`, unless there is something wrong with its line: then it stays where it is.
+    pub(super) fn password(
+        &mut self,
+        root: &DeTable<'_>,
+        section: &str,
+        remedy: &str,
+    ) -> Option<(String, Range<usize>)> {
+        self.string(root, section, "password", remedy).filter(|(_, place)| !self.is_torn(place))
     }
 
     /// One text, or a list of them, each with its place.
@@ -420,6 +429,47 @@ mod tests {
         let remedy = |line| problems.iter().find(|one| one.line(text) == Some(line)).map(|one| one.remedy.clone());
         assert!(remedy(1).unwrap().contains("`hostname`") && remedy(10).unwrap().contains("[wifi]"));
         assert!(remedy(16).unwrap().contains("quotes"), "{problems:#?}");
+    }
+
+    #[test]
+    fn no_password_is_taken_from_a_line_with_a_syntax_error() {
+        let rows = [
+            ("“wonderland-77”", "what TextEdit makes of quotes"),
+            ("wonderland-77", "no quotes"),
+            ("\"wonderland-77", "no end"),
+            ("\"wonder\\land-77\"", "an escape that there is not"),
+            ("\"wonderland\"-77", "something behind the quotes"),
+            ("\"wonderland-77\" # a \u{7} bell", "a control character in the remark"),
+            ("'wonderland-77\"", "two kinds of quotes"),
+            ("\"\"\"wonderland-77\"", "one of three quotes"),
+        ];
+        for (value, why) in rows {
+            let text = format!("[board]\naccount = \"alice@example.org\"\npassword = {value}\n");
+            let (_, board, problems) = read(&text);
+            let account = &board.accounts[0];
+            assert_eq!((account.password.as_str(), account.password_place.clone()), ("", None), "{why}");
+            assert!(
+                problems.iter().any(|problem| problem.line(&text).is_some_and(|line| line >= 3)),
+                "{why}: {problems:?}"
+            );
+
+            let text = format!(
+                "[accounts]\n\"bob@example.org\" = \"builder-22\"\n\"carol@example.org\" = {value}\n\n[board]\nname = \"post\"\n"
+            );
+            let (_, board, _) = read(&text);
+            assert!(board.accounts.iter().all(|one| !one.password.contains("wonder")), "{why}: {board:?}");
+            assert!(board.accounts.iter().any(|one| one.password == "builder-22"), "{why}: the line above is whole");
+
+            let text = format!("[wifi]\nssid = \"home\"\ncountry = \"DE\"\npassword = {value}\n");
+            assert_eq!(read(&text).1.wifi, None, "{why}: neither another password nor an open network");
+        }
+        let (_, board, _) =
+            read("[board]\naccount = \"a@b.example\"\npassword = \"first-77\"\npassword = \"second-77\"\n");
+        assert_ne!(board.accounts[0].password, "second-77");
+        // A mistake elsewhere is none of a password's.
+        let (_, board, _) =
+            read("[board]\nname = “post”\naccount = \"a@b.example\"\npassword = \"first-77\"\n[listen\n");
+        assert_eq!(board.accounts[0].password, "first-77");
     }
 
     #[test]

@@ -11,12 +11,8 @@ use toml::de::DeTable;
 
 /// Reads Imager's file as far as it is good. The account's address is a local part alone: Imager knows no mail addresses.
 pub fn read_imager(text: &str) -> (Board, Vec<Problem>) {
-    let mut reader = Reader::of_board(text, Path::new(""));
-    let (table, errors) = DeTable::parse_recoverable(text);
-    for error in &errors {
-        let place = error.span().unwrap_or(text.len()..text.len());
-        reader.problems.push(Problem::error(Some(place), error.message(), "write the card again, or use pigeon.toml"));
-    }
+    let mut reader = Reader::new(text, Path::new(""), true);
+    let table = reader.table(|_, _| "write the card again, or use pigeon.toml");
     let board = reader.imager(table.get_ref());
     (board, reader.problems)
 }
@@ -52,8 +48,7 @@ impl Reader<'_> {
             "write account = \"name@example.org\" and password = \"...\" below [board] in pigeon.toml on this card";
         let is_hash = self.truth(root, "user", "password_encrypted");
         let name = self.string(root, "user", "name", REMEDY);
-        let Some((password, at)) = self.string(root, "user", "password", REMEDY).filter(|(text, _)| !text.is_empty())
-        else {
+        let Some((password, at)) = self.password(root, "user", REMEDY).filter(|(text, _)| !text.is_empty()) else {
             return;
         };
         match name {
@@ -74,8 +69,9 @@ impl Reader<'_> {
 
     fn imager_wlan(&mut self, root: &DeTable<'_>, remedy: &str) -> Option<Wifi> {
         let (ssid, _) = self.string(root, "wlan", "ssid", remedy)?;
-        let (password, password_place) = match self.string(root, "wlan", "password", remedy) {
+        let (password, password_place) = match self.password(root, "wlan", remedy) {
             Some((password, place)) => (password, Some(place)),
+            None if self.has_torn() || self.places.of("wlan.password").is_some() => return None,
             None => (String::new(), None),
         };
         if let Some(place) = password_place.clone()

@@ -78,7 +78,7 @@ pub fn read(text: &str, folder: &Path) -> Result<Parsed, Vec<Problem>> {
 /// As [`read`], but hands out what could be understood beside the problems, so that `check` can look at that as well: keys
 /// with problems have their defaults, services with problems are off. Nothing at all without a host name.
 pub fn read_what_is_good(text: &str, folder: &Path) -> (Option<Parsed>, Vec<Problem>) {
-    let mut reader = Reader { text, folder, of_board: false, problems: Vec::new(), places: Places::default() };
+    let mut reader = Reader::new(text, folder, false);
     let (config, ()) = reader.whole(|_, _| ());
     let is_named = !config.hostname.is_empty();
     (is_named.then_some(Parsed { config, places: reader.places }), reader.problems)
@@ -103,17 +103,32 @@ pub(super) struct Reader<'t> {
     pub(super) of_board: bool,
     pub(super) problems: Vec<Problem>,
     pub(super) places: Places,
+    /// Where the syntax is wrong.
+    torn: Vec<Range<usize>>,
+}
+
+impl<'t> Reader<'t> {
+    pub(super) fn new(text: &'t str, folder: &'t Path, of_board: bool) -> Self {
+        Self { text, folder, of_board, problems: Vec::new(), places: Places::default(), torn: Vec::new() }
+    }
+
+    /// What could be understood of the text; a problem for each place that could not, with what `remedy` says of its words and line.
+    pub(super) fn table(&mut self, remedy: impl Fn(&str, &str) -> &'static str) -> Spanned<DeTable<'t>> {
+        let (table, errors) = DeTable::parse_recoverable(self.text);
+        for error in &errors {
+            let place = error.span().unwrap_or(self.text.len()..self.text.len());
+            let remedy = remedy(error.message(), line_at(self.text, place.start).2);
+            self.torn.push(place.clone());
+            self.problems.push(Problem::error(Some(place), error.message(), remedy));
+        }
+        table
+    }
 }
 
 impl Reader<'_> {
     /// Everything in the text, without a host name where it has no good one; `further` reads the keys beside the server's.
     pub(super) fn whole<T>(&mut self, further: impl FnOnce(&mut Self, &DeTable<'_>) -> T) -> (Config, T) {
-        let (table, errors) = DeTable::parse_recoverable(self.text);
-        for error in &errors {
-            let place = error.span().unwrap_or(self.text.len()..self.text.len());
-            let remedy = syntax_remedy(error.message(), line_at(self.text, place.start).2);
-            self.problems.push(Problem::error(Some(place), error.message(), remedy));
-        }
+        let table = self.table(syntax_remedy);
         let torn: Vec<usize> = self.problems.iter().map(|problem| self.line(problem)).collect();
 
         self.unknown_keys(table.get_ref());
@@ -147,6 +162,20 @@ impl Reader<'_> {
 
     fn line(&self, problem: &Problem) -> usize {
         problem.place.as_ref().map_or(0, |place| line_at(self.text, place.start).0)
+    }
+
+    /// Whether the syntax is wrong on a line of this value: then it may not be what was meant.
+    pub(super) fn is_torn(&self, place: &Range<usize>) -> bool {
+        let (before, behind) =
+            (self.text.get(..place.start).unwrap_or_default(), self.text.get(place.end..).unwrap_or_default());
+        let start = before.rfind('\n').map_or(0, |at| at + 1);
+        let end = place.end.saturating_add(behind.find('\n').unwrap_or(behind.len()));
+        self.torn.iter().any(|torn| torn.start <= end && start <= torn.end)
+    }
+
+    /// Whether there is a place at which the syntax is wrong.
+    pub(super) fn has_torn(&self) -> bool {
+        !self.torn.is_empty()
     }
 
     pub(super) fn warn(&mut self, place: Range<usize>, message: impl Into<String>, remedy: impl Into<String>) {
