@@ -221,6 +221,28 @@ fn a_backup_of_many_segments_needs_few_open_files() {
 }
 
 #[test]
+fn a_card_that_does_not_give_its_identity_back_is_saved_into_another_folder() {
+    let (disk, workers) = (SimDisk::new(), workers());
+    smol::block_on(async {
+        let worn = Worn::new(&disk);
+        let store = open_worn(&worn, &workers).unwrap();
+        with_inbox(&store).await;
+        let (old, new) = (SimDisk::new(), SimDisk::new());
+        let back_up = async |to: &SimDisk| {
+            deliver(&store, &noise(1, 3_000)).await;
+            let held = store.hold().await.unwrap();
+            backup::back_up(&worn, to, &held.content(0), &mut |_, _| ())
+        };
+        back_up(&old).await.unwrap();
+        worn.spoil("store.id", 0..4096);
+        assert!(matches!(back_up(&old).await, Err(backup::BackupError::OtherStore)));
+        for _ in 0..2 {
+            assert_eq!(back_up(&new).await.unwrap().unreadable, ["store.id"]);
+        }
+    });
+}
+
+#[test]
 fn a_backup_of_a_worn_card_saves_the_rest() {
     let (disk, workers) = (SimDisk::new(), workers());
     smol::block_on(async {

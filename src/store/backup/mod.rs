@@ -2,39 +2,33 @@
 //! `MANIFEST-n` with their names, lengths and checksums, written last. Segments are immutable, so a later backup into the same
 //! folder copies only what is new; what an older manifest needs stays until a newer one is complete.
 //!
-//! A manifest is text, a line each, fields separated by one space:
-//!
-//!     pigeon backup 1
-//!     batch SEQUENCE CRC                     the last batch in it
-//!     store NUMBER                           whose it is ([`super::identity`]); manifests of before do not say it
-//!     made SECONDS                           when, since 1970, by the clock of whoever made it; likewise
-//!     file LENGTH CRC-32C STORED NAME        NAME is where it belongs in a data directory; STORED where it lies here
-//!     end CRC-32C                            over all lines before
-//!
 //! A folder belongs to one store: another's, or a later state of the same, is refused and left as it is. Nothing is copied
 //! into a folder before it durably has the store's identity, so that a first backup that broke off is known, too.
+
+mod manifest;
+mod owner;
+
+pub use manifest::{BackupFile, Manifest, newest};
+pub use owner::refuse_other;
 
 use super::disk::{Disk, DiskFile, create_whole, folder_of, is_unreadable};
 use super::identity;
 use super::segment::PAGE_BYTES;
 use super::snapshot::SnapshotError;
 use super::{Refusal, Shared, Store};
+use manifest::{PREFIX, is_inside, numbers};
 use smol::lock::MutexGuardArc;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::sync::{Arc, PoisonError};
 
-const FIRST_LINE: &str = "pigeon backup 1";
-const PREFIX: &str = "MANIFEST-";
 /// Octets read and written at a time,
 const PIECE_BYTES: usize = 256 * 1024;
 /// and between two syncs.
 const UNSYNCED_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Octets by which two files of a name and a length are told apart: a segment's header, with its salt.
 const HEAD_BYTES: u64 = 64;
-/// A manifest is never longer.
-const MANIFEST_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// What a backup copies: sealed files, which stay while this lives.
 #[derive(Debug)]
@@ -63,34 +57,6 @@ pub struct Content<'a> {
     pub names: &'a [String],
     /// When it is made, seconds since 1970; told in the manifest.
     pub made_s: u64,
-}
-
-/// A backup that is complete.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Manifest {
-    /// Its number.
-    pub number: u64,
-    /// The last batch in it: sequence and checksum.
-    pub batch: (u64, u32),
-    /// Whose it is.
-    pub store: Option<String>,
-    /// When it was made, seconds since 1970; 0 when it does not say.
-    pub made_s: u64,
-    /// Its files, by name.
-    pub files: Vec<BackupFile>,
-}
-
-/// A file of a backup.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BackupFile {
-    /// Where it belongs in a data directory.
-    pub name: String,
-    /// Where it lies in the backup.
-    pub stored: String,
-    /// Octets.
-    pub bytes: u64,
-    /// CRC-32C of all of it.
-    pub crc: u32,
 }
 
 /// What a backup copied.
@@ -202,45 +168,6 @@ fn names(disk: &dyn Disk, bound: u64) -> io::Result<Vec<String>> {
 /// The files that a store needs which nobody has open.
 pub fn names_at_rest(disk: &dyn Disk) -> io::Result<Vec<String>> {
     names(disk, u64::MAX)
-}
-
-/// Refuses a folder with another store's backup; which of this store it has, and this store's identity.
-pub fn refuse_other(from: &dyn Disk, to: &dyn Disk) -> Result<(Option<Manifest>, Option<String>), BackupError> {
-    let before = match newest(to) {
-        Ok(manifest) => Some(manifest),
-        Err(BackupError::Nothing | BackupError::Damaged(_)) => None,
-        Err(error) => return Err(error),
-    };
-    let there = |error| BackupError::Backup(identity::FILE.to_owned(), error);
-    let ours = identity::read(from).map_err(|error| BackupError::Store(identity::FILE.to_owned(), error))?;
-    let theirs = match &before {
-        Some(manifest) => manifest.store.clone(),
-        None => identity::read(to).map_err(there)?,
-    };
-    let is_ours = match theirs {
-        Some(theirs) => ours.as_ref() == Some(&theirs),
-        // Nothing was ever completed in it, or it does not say whose it is: then a file that both have tells.
-        None if before.is_none() => {
-            refuse_strange(to)?;
-            numbers(to)?.is_empty() || shares_a_file(from, to)
-        }
-        None => shares_a_file(from, to),
-    };
-    if is_ours { Ok((before, ours)) } else { Err(BackupError::OtherStore) }
-}
-
-/// Whether a segment or a snapshot of the store lies in the folder: their headers have salts.
-fn shares_a_file(from: &dyn Disk, to: &dyn Disk) -> bool {
-    let head = |disk: &dyn Disk, name: &str| {
-        let file = disk.open(name).ok()?;
-        head(&*file, file.len().ok()?).ok().filter(|head| !head.is_empty())
-    };
-    ["log", "snapshots"].iter().any(|folder| {
-        to.list(folder).unwrap_or_default().iter().any(|name| {
-            let name = format!("{folder}/{name}");
-            head(to, &name).is_some_and(|there| head(from, &name) == Some(there))
-        })
-    })
 }
 
 /// Copies held files into a backup and completes it; what is new there is read back and compared before. Blocks.
@@ -453,18 +380,6 @@ fn is_of_backup(name: &str) -> bool {
     super::segment::parse_name(without_number).is_some()
 }
 
-/// A first backup goes into a folder that has nothing of the kind in it: what is there may be somebody's.
-fn refuse_strange(to: &dyn Disk) -> Result<(), BackupError> {
-    let of = |folder: &str| to.list(folder).unwrap_or_default();
-    let others = of("log").into_iter().chain(of("snapshots")).filter(|name| !is_of_backup(name));
-    let others = others.chain(of("").into_iter().filter(|name| name.starts_with("pigeon.toml")));
-    match others.chain(of("tls").into_iter().filter(|name| !name.ends_with(".tmp"))).next() {
-        // An attempt that broke off may have left the small ones; it is told by its segments.
-        Some(name) if !of("log").iter().any(|name| is_of_backup(name)) => Err(BackupError::NotOurs(name)),
-        _ => Ok(()),
-    }
-}
-
 /// Reads every file of a backup and compares it with the manifest. Blocks.
 pub fn prove(disk: &dyn Disk, manifest: &Manifest, progress: &mut Progress<'_>) -> Result<(), BackupError> {
     let total = manifest.bytes();
@@ -509,102 +424,6 @@ pub fn restore(
     Ok(())
 }
 
-/// Numbers of the manifests there are, ascending.
-fn numbers(disk: &dyn Disk) -> Result<Vec<u64>, BackupError> {
-    let names = disk.list("").map_err(|error| BackupError::Backup("its folder".to_owned(), error))?;
-    let mut numbers: Vec<u64> =
-        names.iter().filter_map(|name| name.strip_prefix(PREFIX)).filter_map(|number| number.parse().ok()).collect();
-    numbers.sort_unstable();
-    Ok(numbers)
-}
-
-/// The newest backup that is complete.
-pub fn newest(disk: &dyn Disk) -> Result<Manifest, BackupError> {
-    let mut outcome = Err(BackupError::Nothing);
-    for number in numbers(disk)?.into_iter().rev() {
-        outcome = manifest(disk, number);
-        if outcome.is_ok() {
-            break;
-        }
-    }
-    outcome
-}
-
-fn manifest(disk: &dyn Disk, number: u64) -> Result<Manifest, BackupError> {
-    let name = format!("{PREFIX}{number}");
-    let there = |error| BackupError::Backup(name.clone(), error);
-    let file = disk.open(&name).map_err(there)?;
-    let bytes = file.len().map_err(there)?;
-    if bytes > MANIFEST_BYTES_MAX {
-        return Err(BackupError::Damaged(name));
-    }
-    let mut text = vec![0; usize::try_from(bytes).unwrap_or(0)];
-    file.read_at(0, &mut text).map_err(there)?;
-    Manifest::parse(number, &text).ok_or(BackupError::Damaged(name))
-}
-
-impl Manifest {
-    /// Octets of all its files.
-    pub fn bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.bytes).sum()
-    }
-
-    fn text(&self) -> String {
-        let mut text = format!("{FIRST_LINE}\nbatch {} {:08x}\n", self.batch.0, self.batch.1);
-        if let Some(store) = &self.store {
-            text.push_str(&format!("store {store}\n"));
-        }
-        if self.made_s > 0 {
-            text.push_str(&format!("made {}\n", self.made_s));
-        }
-        for file in &self.files {
-            text.push_str(&format!("file {} {:08x} {} {}\n", file.bytes, file.crc, file.stored, file.name));
-        }
-        let crc = crc32c::crc32c(text.as_bytes());
-        text.push_str(&format!("end {crc:08x}\n"));
-        text
-    }
-
-    fn parse(number: u64, text: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(text).ok()?;
-        let body = text.strip_suffix('\n')?;
-        let at = body.rfind('\n')? + 1;
-        let (body, end) = text.split_at_checked(at)?;
-        let crc = u32::from_str_radix(end.trim_end().strip_prefix("end ")?, 16).ok()?;
-        if crc != crc32c::crc32c(body.as_bytes()) {
-            return None;
-        }
-        let mut lines = body.lines().peekable();
-        if lines.next()? != FIRST_LINE {
-            return None;
-        }
-        let (sequence, crc) = lines.next()?.strip_prefix("batch ")?.split_once(' ')?;
-        let batch = (sequence.parse().ok()?, u32::from_str_radix(crc, 16).ok()?);
-        let store = match lines.next_if(|line| line.starts_with("store ")) {
-            Some(line) => Some(line.strip_prefix("store ").filter(|number| identity::is_number(number))?.to_owned()),
-            None => None,
-        };
-        let made_s = match lines.next_if(|line| line.starts_with("made ")) {
-            Some(line) => line.strip_prefix("made ")?.parse().ok()?,
-            None => 0,
-        };
-        let files = lines.map(|line| {
-            let mut fields = line.strip_prefix("file ")?.splitn(4, ' ');
-            let bytes = fields.next()?.parse().ok()?;
-            let crc = u32::from_str_radix(fields.next()?, 16).ok()?;
-            let (stored, name) = (fields.next()?.to_owned(), fields.next()?.to_owned());
-            (is_inside(&stored) && is_inside(&name)).then_some(BackupFile { name, stored, bytes, crc })
-        });
-        Some(Self { number, batch, store, made_s, files: files.collect::<Option<_>>()? })
-    }
-}
-
-/// Whether a name leads to a file in one of the folders: a manifest from elsewhere must not write anywhere else.
-fn is_inside(name: &str) -> bool {
-    let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
-    ["", "log", "snapshots", "tls"].contains(&folder) && !file.is_empty() && !file.starts_with('.')
-}
-
 impl Shared {
     /// Reads every snapshot that is kept; one that is damaged is removed. Whether all were whole. Blocks.
     fn prove_snapshots(&self) -> Result<bool, Refusal> {
@@ -635,44 +454,5 @@ impl Shared {
         let state = state.map_err(|error| super::query::refusal_of_index(&error))?;
         let newest = self.newest_snapshot();
         Ok(newest.is_none() || super::keeper::do_events_outweigh(state.event_bytes, newest, self.segment_bytes))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_manifest_reads_back_and_a_changed_one_is_none() {
-        let file = |name: &str| BackupFile { name: name.to_owned(), stored: format!("{name}.7"), bytes: 5, crc: 0xab };
-        let manifest = Manifest {
-            number: 7,
-            batch: (44, 0xdead_beef),
-            store: Some("0123456789abcdef".repeat(2)),
-            made_s: 1_790_000_000,
-            files: vec![file("log/1.commit"), file("tls/a b")],
-        };
-        let text = manifest.text();
-        // A space in a stored name would break the line: ours have none.
-        let manifest = Manifest { files: vec![file("log/1.commit")], ..manifest };
-        assert_ne!(manifest.text(), text);
-        let text = manifest.text();
-        assert_eq!(Manifest::parse(7, text.as_bytes()), Some(manifest));
-        for at in 0..text.len() {
-            let mut broken = text.clone().into_bytes();
-            broken[at] ^= 1;
-            assert_eq!(Manifest::parse(7, &broken), None, "octet {at}");
-            assert_eq!(Manifest::parse(7, &text.as_bytes()[..at]), None, "cut at {at}");
-        }
-    }
-
-    #[test]
-    fn names_that_lead_elsewhere_are_refused() {
-        for name in ["../etc/passwd", "/etc/passwd", "log/../x", "etc/x", "log/", "", "log/.x"] {
-            assert!(!is_inside(name), "{name}");
-        }
-        for name in ["pigeon.toml", "log/0000000001.commit", "tls/ca.pem"] {
-            assert!(is_inside(name), "{name}");
-        }
     }
 }

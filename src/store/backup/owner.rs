@@ -1,0 +1,61 @@
+//! Whose a folder is: nothing is copied into another store's.
+
+use super::manifest::{Manifest, newest, numbers};
+use super::{BackupError, head, is_of_backup};
+use crate::store::disk::{Disk, is_unreadable};
+use crate::store::identity;
+
+/// Refuses a folder with another store's backup; which of this store it has, and this store's identity.
+pub fn refuse_other(from: &dyn Disk, to: &dyn Disk) -> Result<(Option<Manifest>, Option<String>), BackupError> {
+    let before = match newest(to) {
+        Ok(manifest) => Some(manifest),
+        Err(BackupError::Nothing | BackupError::Damaged(_)) => None,
+        Err(error) => return Err(error),
+    };
+    let there = |error| BackupError::Backup(identity::FILE.to_owned(), error);
+    let ours = match identity::read(from) {
+        // A worn card is saved, too: into a folder that says nobody's.
+        Err(error) if is_unreadable(&error) => None,
+        ours => ours.map_err(|error| BackupError::Store(identity::FILE.to_owned(), error))?,
+    };
+    let theirs = match &before {
+        Some(manifest) => manifest.store.clone(),
+        None => identity::read(to).map_err(there)?,
+    };
+    let is_ours = match theirs {
+        Some(theirs) => ours.as_ref() == Some(&theirs),
+        // Nothing was ever completed in it, or it does not say whose it is: then a file that both have tells.
+        None if before.is_none() => {
+            refuse_strange(to)?;
+            numbers(to)?.is_empty() || shares_a_file(from, to)
+        }
+        None => shares_a_file(from, to),
+    };
+    if is_ours { Ok((before, ours)) } else { Err(BackupError::OtherStore) }
+}
+
+/// Whether a segment or a snapshot of the store lies in the folder: their headers have salts.
+fn shares_a_file(from: &dyn Disk, to: &dyn Disk) -> bool {
+    let head = |disk: &dyn Disk, name: &str| {
+        let file = disk.open(name).ok()?;
+        head(&*file, file.len().ok()?).ok().filter(|head| !head.is_empty())
+    };
+    ["log", "snapshots"].iter().any(|folder| {
+        to.list(folder).unwrap_or_default().iter().any(|name| {
+            let name = format!("{folder}/{name}");
+            head(to, &name).is_some_and(|there| head(from, &name) == Some(there))
+        })
+    })
+}
+
+/// A first backup goes into a folder that has nothing of the kind in it: what is there may be somebody's.
+fn refuse_strange(to: &dyn Disk) -> Result<(), BackupError> {
+    let of = |folder: &str| to.list(folder).unwrap_or_default();
+    let others = of("log").into_iter().chain(of("snapshots")).filter(|name| !is_of_backup(name));
+    let others = others.chain(of("").into_iter().filter(|name| name.starts_with("pigeon.toml")));
+    match others.chain(of("tls").into_iter().filter(|name| !name.ends_with(".tmp"))).next() {
+        // An attempt that broke off may have left the small ones; it is told by its segments.
+        Some(name) if !of("log").iter().any(|name| is_of_backup(name)) => Err(BackupError::NotOurs(name)),
+        _ => Ok(()),
+    }
+}
