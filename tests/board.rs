@@ -334,6 +334,33 @@ fn a_password_in_curly_quotes_is_neither_taken_nor_erased() {
 }
 
 #[test]
+fn a_password_that_stays_on_the_card_is_not_shown_and_is_told_to_stay() {
+    let rows = [
+        ("[board]\naccount = \"a@b.example\"\npassword = \"first-77\"\npassword = \"hunter2x\"\n", "duplicate key"),
+        ("[board]\naccount = \"a@b.example\"\npasword = \"hunter2x\"\n", "did you mean `password`"),
+        ("[board]\npassword = \"hunter2x\"\n", "no good `account`"),
+        ("[wifi]\nssid = \"home\"\ncountry = \"DE\"\npsk = \"hunter2x\"\n", "unknown key `wifi.psk`"),
+        ("[wifi]\npassword = \"hunter2x\"\n", "has no `ssid`"),
+        ("[accounts]\nalice = \"hunter2x\"\n", "no mail address"),
+    ];
+    for (text, words) in rows {
+        let board = Board::new();
+        board.write("pigeon.toml", text);
+        let report = board.start();
+        assert!(report.contains(words) && !report.contains("unter"), "{words}: {report}");
+        assert!(report.contains("stays on the card"), "{words}: {report}");
+        assert!(board.card("pigeon.toml").contains("hunter2x") && !anywhere(&board.data(), "unter2"), "{words}");
+    }
+    let wide: Vec<u8> = "[board]\npassword = \"hunter2x\"\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let board = Board::new();
+    board.write("pigeon.toml", wide);
+    assert!(board.start().contains("a password in it stays on the card"));
+    board.write("pigeon.toml", "[board]\nname = \"post\"\n");
+    board.write("pigeon.toml.txt", "[board]\npassword = \"hunter2x\"\n");
+    assert!(board.start().contains("is not looked at, and a password in it stays on the card"));
+}
+
+#[test]
 fn a_restore_is_seen_in_whatever_way_it_is_written() {
     let rows: [(&str, &str, &str); 8] = [
         ("pigeon.toml", "[board]\nrestore = true\n", "yes"),

@@ -54,7 +54,8 @@ pub(super) fn finish(files: &impl Files) -> io::Result<()> {
     drop_record(files)
 }
 
-fn overwrite(files: &impl Files, name: &str, old_length: usize, new: &[u8]) -> io::Result<()> {
+/// Puts `new` where the file lies, with nothing left of the `old_length` octets that were there.
+pub(super) fn overwrite(files: &impl Files, name: &str, old_length: usize, new: &[u8]) -> io::Result<()> {
     let mut padded = new.to_vec();
     padded.resize(new.len().max(old_length), b'\n');
     files.write_at(name, 0, &padded)?;

@@ -175,8 +175,8 @@ impl Plan {
                     taken.push((source, number));
                 }
                 Err(why) => {
-                    let problem =
-                        Problem::error(Some(account.place.clone()), why, "its password still stands on the card");
+                    let remedy = "correct the line, or give another password";
+                    let problem = Problem::error(Some(account.place.clone()), why, remedy);
                     of.problems.push(problem);
                 }
             }
@@ -200,8 +200,13 @@ impl Plan {
     /// Erases from the card the passwords of the orders that were carried out, and what else is of no use there.
     fn erase(&mut self, taken: &[(usize, usize)], done: &mut Vec<String>) {
         let (Some(card), Some(_)) = (&self.card, &self.data) else { return };
-        for (index, source) in self.sources.all.iter().enumerate().filter(|(_, source)| source.is_on_card()) {
+        for (index, source) in self.sources.all.iter_mut().enumerate().filter(|(_, source)| source.is_on_card()) {
             let erasures = source.erasures(|number| taken.contains(&(index, number)));
+            for place in source.left(&erasures) {
+                let remedy = "correct what is said of it and start again, or take it out of the file";
+                let message = "this password is not taken over, and stays on the card";
+                source.problems.push(Problem::warning(Some(place), message, remedy));
+            }
             if erasures.is_empty() {
                 continue;
             }
@@ -226,8 +231,14 @@ impl Plan {
     fn report(&self, done: &[String]) -> String {
         let mut problems = config::report("", "", &self.problems, Style::Plain);
         for source in &self.sources.all {
-            let covered = covered(&source.text, &source.secrets);
+            let covered = covered(&source.text, &source.open);
             problems.push_str(&config::report(source.name, &covered, &source.problems, Style::Plain));
+        }
+        let mut on_card = self.sources.all.iter().filter(|source| source.is_on_card());
+        if on_card.any(|source| !source.is_understood()) {
+            problems.push_str(
+                "\nA line with a mistake stays on the card as it is, and with it a password that is in it.\n",
+            );
         }
         let severities = self.sources.all.iter().flat_map(|source| &source.problems).chain(&self.problems);
         report::print(&report::Facts {
@@ -247,15 +258,13 @@ impl Plan {
 /// Writes the report where it says something else than before; addresses are told later.
 pub(super) fn write_report(card: &impl Files, text: &str) -> io::Result<()> {
     let before = read(card, report::FILE, report::FILE_BYTES_MAX)?;
-    let before = before.map(|octets| String::from_utf8_lossy(&octets).into_owned());
-    if before.as_ref().is_some_and(|before| same(before, text)) {
+    if before.as_ref().is_some_and(|before| same(&String::from_utf8_lossy(before), text)) {
         return Ok(());
     }
     let octets = report::for_editors(text).into_bytes();
     let octets = octets.get(..report::FILE_BYTES_MAX).unwrap_or(&octets);
-    card.write_at(report::FILE, 0, octets)?;
-    card.cut_at(report::FILE, octets.len() as u64)?;
-    card.sync(report::FILE)
+    // Nothing of the one before is left behind its end.
+    erase::overwrite(card, report::FILE, before.map_or(0, |before| before.len()), octets)
 }
 
 fn same(before: &str, text: &str) -> bool {

@@ -8,7 +8,7 @@ use super::files::{Files, Folder, read};
 use super::settings::{NAME, key_of};
 use super::text::{Erasure, cleaned, decode};
 use crate::base::replace_file;
-use crate::config::{Board, Parsed, Problem, Severity, read_board, read_imager};
+use crate::config::{Board, Parsed, Places, Problem, Severity, read_board, read_imager};
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::ops::Range;
@@ -21,6 +21,9 @@ const OURS: [&str; 2] = ["pigeon.toml", "pigeon.toml.txt"];
 const IMAGERS: [&str; 2] = ["rpi-preseed.toml", "custom.toml"];
 /// What the card said last, in the folder for it.
 const KEPT: [&str; 2] = ["board.toml", "imager.toml"];
+
+/// Said of a file on the card that is not taken over.
+const STAYS: &str = "a password in it stays on the card";
 
 /// Where things are; what could not be mounted is absent.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +57,8 @@ pub(super) struct Source {
     pub(super) board: Board,
     /// Values that hold secrets, taken over or not.
     pub(super) secrets: Vec<Range<usize>>,
+    /// Values that hold none, of keys that are known.
+    pub(super) open: Vec<Range<usize>>,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -76,7 +81,7 @@ impl Sources {
         let mut found = Self::default();
         if let Some((name, origin, text)) = found.text(folders, OURS, KEPT[0]) {
             let (parsed, board, problems) = read_board(&text, Path::new(""));
-            found.all.push(Source::new((name, KEPT[0], origin), text, board, Some(&parsed), problems));
+            found.all.push(Source::new((name, KEPT[0], origin), text, board, &parsed.places, problems));
             found.server = Some(parsed);
         } else if found.gone.contains(&KEPT[0]) {
             let message =
@@ -84,8 +89,8 @@ impl Sources {
             found.problems.push(Problem::warning(None, message, "write another one, with what is to hold"));
         }
         if let Some((name, origin, text)) = found.text(folders, IMAGERS, KEPT[1]) {
-            let (board, problems) = read_imager(&text);
-            found.all.push(Source::new((name, KEPT[1], origin), text, board, None, problems));
+            let (board, places, problems) = read_imager(&text);
+            found.all.push(Source::new((name, KEPT[1], origin), text, board, &places, problems));
         }
         found
     }
@@ -126,7 +131,7 @@ impl Sources {
             let octets = match card.len(name) {
                 Ok(None) => continue,
                 Ok(Some(length)) if length > FILE_BYTES_MAX as u64 => {
-                    let message = format!("{name} is larger than 64 KiB");
+                    let message = format!("{name} is larger than 64 KiB: {STAYS}");
                     self.problems.push(Problem::error(None, message, "no settings are so long"));
                     is_gone = false;
                     continue;
@@ -139,14 +144,14 @@ impl Sources {
                 Ok(Ok(text)) => match &found {
                     Some((first, _, said)) if says_anything(said) => {
                         if says_anything(&text) {
-                            let message = format!("there are {first} and {name}; {name} is not looked at");
+                            let message = format!("there are {first} and {name}; {name} is not looked at, and {STAYS}");
                             self.problems.push(Problem::warning(None, message, format!("remove {name} from the card")));
                         }
                     }
                     _ => found = Some((name, Origin::Card, text)),
                 },
                 Ok(Err((what, remedy))) => {
-                    self.problems.push(Problem::error(None, format!("{name}: {what}"), remedy));
+                    self.problems.push(Problem::error(None, format!("{name}: {what}; {STAYS}"), remedy));
                 }
                 Err(error) => self.problems.push(disk_problem(&format!("{name} cannot be read"), &error)),
             }
@@ -173,17 +178,19 @@ impl Source {
         (name, kept, origin): (&'static str, &'static str, Origin),
         text: String,
         mut board: Board,
-        parsed: Option<&Parsed>,
+        places: &Places,
         problems: Vec<Problem>,
     ) -> Self {
         if origin == Origin::ServersFolder {
             board.ssh_keys.clear();
         }
-        let mut secrets = board.stale.clone();
-        secrets.extend(board.accounts.iter().filter_map(|account| account.password_place.clone()));
-        secrets.extend(board.wifi.iter().filter_map(|wifi| wifi.password_place.clone()));
-        secrets.extend(["board.password", "wifi.password"].iter().filter_map(|key| parsed?.places.of(key)));
-        Self { name, kept, origin, text, board, secrets, problems }
+        let is_secret = |key: &str| {
+            ["password", "token", "relay"].iter().any(|end| key.ends_with(end)) || key.starts_with("accounts.")
+        };
+        let places =
+            |secret: bool| places.all().filter(move |(key, _)| is_secret(key) == secret).map(|(_, place)| place);
+        let (secrets, open) = (places(true).collect(), places(false).collect());
+        Self { name, kept, origin, text, board, secrets, open, problems }
     }
 
     /// Whether it lies on the card, and was not kept of it.
@@ -191,8 +198,19 @@ impl Source {
         self.origin == Origin::Card
     }
 
-    fn is_understood(&self) -> bool {
+    /// Whether there is no mistake in it.
+    pub(super) fn is_understood(&self) -> bool {
         self.problems.iter().all(|problem| problem.severity == Severity::Warning)
+    }
+
+    /// Passwords that are on the card and stay there, once `erasures` are gone.
+    pub(super) fn left(&self, erasures: &[Erasure]) -> Vec<Range<usize>> {
+        let is_left = |place: &&Range<usize>| {
+            let value = self.text.get((*place).clone()).unwrap_or_default().trim_matches(['"', '\'']);
+            let is_wifi_key = value.len() == 64 && value.bytes().all(|octet| octet.is_ascii_hexdigit());
+            !value.is_empty() && !is_wifi_key && erasures.iter().all(|erasure| erasure.place != **place)
+        };
+        self.secrets.iter().filter(is_left).cloned().collect()
     }
 
     /// What is to be replaced: passwords of the accounts that `is_taken` names, the network's, and what is of no use.

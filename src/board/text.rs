@@ -45,36 +45,43 @@ pub(super) fn cleaned(text: &str, mut erasures: Vec<Erasure>) -> String {
     cleaned
 }
 
-/// The text with a star for each octet of these places, and of whatever may be a password on a line that could not be
-/// understood; octets and lines are as many as before.
-pub(super) fn covered(text: &str, secrets: &[Range<usize>]) -> String {
-    let mut octets = text.as_bytes().to_vec();
-    let mut cover = |place: Range<usize>, keep: &[u8]| {
-        for octet in octets.get_mut(place).unwrap_or_default() {
-            if !keep.contains(octet) && *octet != b'\n' && *octet != b'\r' {
-                *octet = b'*';
-            }
-        }
-    };
-    for secret in secrets {
-        cover(secret.clone(), b"");
-    }
+/// The text with a star for each octet of its values but the `open` ones, of known keys that hold no secrets, and even of these
+/// where a line speaks of passwords; first words of lines, headers and remarks stay. Octets and lines are as many as before.
+pub(super) fn covered(text: &str, open: &[Range<usize>]) -> String {
+    const KEEP: &[u8] = b"= \t\"'\r\n";
+    let mut is_open = vec![false; text.len()];
+    let mut mark = |place: Range<usize>, open| is_open.get_mut(place).unwrap_or_default().fill(open);
+    open.iter().for_each(|place| mark(place.clone(), true));
     let (mut start, mut in_accounts) = (0, false);
     for line in text.split_inclusive('\n') {
         let trimmed = line.trim_start();
-        if trimmed.starts_with('[') {
+        let is_remark = trimmed.starts_with('#');
+        let is_header = trimmed.starts_with('[');
+        if is_header {
             in_accounts = trimmed.contains("accounts");
         }
-        let is_remark = trimmed.starts_with('#');
+        let indent = line.len() - trimmed.len();
+        let first = match (is_remark, trimmed.rfind(']').filter(|_| is_header)) {
+            (true, _) => trimmed.len(),
+            (false, Some(end)) => end + 1,
+            // A word that may be a value's is none of a key.
+            (false, None) if !line.contains('=') => 0,
+            (false, None) => {
+                trimmed.find(|c: char| c.is_whitespace() || "=:".contains(c) || !c.is_ascii()).unwrap_or(trimmed.len())
+            }
+        };
+        mark(start..start + indent + first, true);
         let word =
             ["password", "token"].iter().find_map(|word| Some(line.to_ascii_lowercase().find(word)? + word.len()));
         let value = line.find('=').map(|at| at + 1).filter(|_| in_accounts || line.contains('@'));
         if let Some(from) = [word, value].into_iter().flatten().min().filter(|_| !is_remark) {
-            cover(start + from..start + line.len(), b"= \t\"'");
+            mark(start + from..start + line.len(), false);
         }
         start += line.len();
     }
-    String::from_utf8(octets).unwrap_or_default()
+    let octets =
+        text.bytes().zip(is_open).map(|(octet, open)| if open || KEEP.contains(&octet) { octet } else { b'*' });
+    String::from_utf8(octets.collect()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -108,13 +115,27 @@ mod tests {
     fn no_password_shows_wherever_it_stands() {
         let text = "[board]\npassword = hunter2\npassword = \"a hunter2\nPassWord: hunter2\n# password\n[wifi\nssid = \"home\"\n\
                     [accounts]\n\"a@b.example\" = hunter2\nb = \"hunter2\"\n[x]\nc@d.example=hunter2\n";
-        let shown = covered(text, &[]);
+        let home = text.find("\"home\"").map(|at| at..at + 6).unwrap();
+        let shown = covered(text, std::slice::from_ref(&home));
         assert!(!shown.contains("unter"), "{shown}");
         assert_eq!((shown.len(), shown.lines().count()), (text.len(), text.lines().count()));
         assert!(
             shown.contains("ssid = \"home\"") && shown.contains("# password") && shown.contains("\"a@b.example\" =")
         );
-        let at = text.find("home").unwrap();
-        assert!(!covered(text, &vec![at..at + 4; 1]).contains("home"));
+        assert!(!covered(text, &[]).contains("home"));
+        // Under keys that nobody knows, too.
+        for line in [
+            "pasword = \"hunter2\"",
+            "psk='hunter2' # hunter2",
+            "pasword “hunter2”",
+            "pas wort hunter2",
+            "[wifi] hunter2",
+            "passwort:hunter2",
+            "password.hunter2 = 1",
+            "x = [\nhunter2 ]",
+        ] {
+            let shown = covered(line, &[]);
+            assert!(!shown.contains("unter"), "{line}: {shown}");
+        }
     }
 }

@@ -194,6 +194,8 @@ impl Reader<'_> {
         };
         for (name, value) in section {
             let (address, place) = (name.get_ref().to_string(), name.span());
+            // For its place: a password, wherever it belongs.
+            self.value(root, ACCOUNTS, &address);
             let remedy = "write \"alice@example.org\" = \"password\", both in quotes";
             if accounts.len() >= ACCOUNTS_MAX {
                 self.wrong(

@@ -5,16 +5,16 @@
 use super::board::{Board, BoardAccount, LABEL, Wifi, is_ssh_key, is_wifi_password};
 use super::is_host_name;
 use super::problem::Problem;
-use super::read::Reader;
+use super::read::{Places, Reader};
 use std::path::Path;
 use toml::de::DeTable;
 
 /// Reads Imager's file as far as it is good. The account's address is a local part alone: Imager knows no mail addresses.
-pub fn read_imager(text: &str) -> (Board, Vec<Problem>) {
+pub fn read_imager(text: &str) -> (Board, Places, Vec<Problem>) {
     let mut reader = Reader::new(text, Path::new(""), true);
     let table = reader.table(|_, _| "write the card again, or use pigeon.toml");
     let board = reader.imager(table.get_ref());
-    (board, reader.problems)
+    (board, reader.places, reader.problems)
 }
 
 impl Reader<'_> {
@@ -100,7 +100,7 @@ mod tests {
              authorized_keys = [\n  \"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB a@b\",\n]\n\n[wlan]\nssid = \"home\"\n\
              password = \"{psk}\"\npassword_encrypted = true\nhidden = false\ncountry = \"GB\"\n\n[locale]\nkeymap = \"gb\"\n"
         );
-        let (board, problems) = read_imager(&text);
+        let (board, _, problems) = read_imager(&text);
         assert_eq!((board.name.as_deref(), board.ssh_keys.len(), board.accounts.len()), (Some("post"), 1, 0));
         let wifi = board.wifi.unwrap();
         assert_eq!((wifi.ssid.as_str(), wifi.password.as_str(), wifi.country.as_str()), ("home", psk.as_str(), "GB"));
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_plain_password_makes_an_account() {
-        let (board, problems) = read_imager("[user]\nname = \"alice\"\npassword = \"wonderland-7\"\n");
+        let (board, _, problems) = read_imager("[user]\nname = \"alice\"\npassword = \"wonderland-7\"\n");
         assert_eq!((board.accounts[0].address.as_str(), problems.len()), ("alice", 0));
     }
 }

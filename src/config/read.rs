@@ -65,6 +65,11 @@ impl Places {
     pub fn of(&self, key: &str) -> Option<Range<usize>> {
         self.0.get(key).cloned()
     }
+
+    /// Every key that the file has, with its value's octets.
+    pub fn all(&self) -> impl Iterator<Item = (&str, Range<usize>)> {
+        self.0.iter().map(|(key, place)| (key.as_str(), place.clone()))
+    }
 }
 
 /// Reads a configuration. Relative paths in it count from `folder`, where the file is.
