@@ -13,8 +13,8 @@ the passwords on the card, and writes settings for the system's scripts. Mistake
 BOOT/pigeon-report.txt and on standard output; all that makes sense is done beside, and the exit
 code is 0.
 
-A partition that cannot be mounted is left out. Without the data directory nothing can be taken over, so
-no password is erased; without the card the settings are those that it said last.
+A partition that cannot be mounted is left out. Without the data directory nothing can be taken
+over, so no password is erased; without the card the settings are those that it said last.
 
 Example:
   pigeon board first-boot --boot /boot --data /data/mail --keep /data/board")]
