@@ -361,6 +361,19 @@ fn a_password_that_stays_on_the_card_is_not_shown_and_is_told_to_stay() {
 }
 
 #[test]
+fn more_memory_than_the_board_has_is_not_given() {
+    let board = Board::new();
+    for (memory, is_given) in [("2 GiB", false), ("600 MiB", false), ("200 MiB", true)] {
+        board.write("pigeon.toml", format!("hostname = \"a.example\"\n[limits]\nmemory = \"{memory}\"\n"));
+        let report = board.start();
+        assert_eq!(report.contains("All is well"), is_given, "{memory}: {report}");
+        assert_eq!(report.contains("of this board"), !is_given, "{memory}: {report}");
+        let config = fs::read_to_string(board.data().join("pigeon.toml")).unwrap();
+        assert!(config.contains(if is_given { "\"200 MiB\"" } else { "\"48 MiB\"" }), "{config}");
+    }
+}
+
+#[test]
 fn a_restore_is_seen_in_whatever_way_it_is_written() {
     let rows: [(&str, &str, &str); 8] = [
         ("pigeon.toml", "[board]\nrestore = true\n", "yes"),

@@ -4,11 +4,14 @@
 use super::erase::FILE_BYTES_MAX;
 use super::files::{Folder, read};
 use super::settings::NAME;
-use crate::config::{self, Board, Config, Parsed, Problem, profile};
+use crate::config::{self, Board, Config, Parsed, Problem, human_bytes, profile};
 use std::path::Path;
 
 /// The configuration in the data directory.
 pub(super) const CONFIG: &str = "pigeon.toml";
+
+/// The server may have this part of the machine's memory: the system and the card's cached pages need theirs.
+const MEMORY_SHARE: u64 = 2;
 
 /// The server's configuration: what the card says, the machine's profile where it says nothing, and never one that the server
 /// would not start with.
@@ -37,6 +40,15 @@ pub(super) fn server_config(
         if places.of("store.index_cache").is_none() {
             config.store.index_cache_bytes = store.index_cache_bytes;
         }
+    }
+    let most_bytes = memory_bytes / MEMORY_SHARE;
+    if memory_bytes > 0 && config.limits.memory_bytes > most_bytes.max(limits.memory_bytes) {
+        let (asked, all) = (human_bytes(config.limits.memory_bytes), human_bytes(memory_bytes));
+        let message = format!("`memory` in [limits] is {asked}, more than half of the {all} of this board");
+        let usual = human_bytes(limits.memory_bytes);
+        let remedy = format!("leave the line out for {usual}, or write at most memory = \"{} MiB\"", most_bytes >> 20);
+        problems.push(Problem::error(None, message, remedy));
+        (config.limits.memory_bytes, config.store.index_cache_bytes) = (limits.memory_bytes, store.index_cache_bytes);
     }
     if places.of("limits.connections").is_none() {
         config.limits.connections = limits.connections;
