@@ -89,6 +89,7 @@ fn the_cards_file_is_taken_over_once_and_its_secrets_are_gone() {
     for secret in ["wonderland-7", "builder-22-octets", "\"password\""] {
         assert!(!anywhere(board.0.path(), secret), "{secret}");
     }
+    assert!(board.boot().join("pigeon-zeros.tmp").exists(), "the free space is to be overwritten");
     let cleaned = board.card("pigeon.toml");
     assert!(cleaned.contains("password = \"\"  # taken over"), "{cleaned}");
     assert!(cleaned.contains("\"f42c6fc52df0ebef9ebb4b90b38a5f902e83fe1b135a70e23aed762e9710a12e\""));

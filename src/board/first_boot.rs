@@ -2,6 +2,7 @@
 //! erased from the card and the report is written. Run at every start; what was done before is done again or left alone, so a
 //! power cut anywhere is mended by the next start. Accounts are made by the caller, who has the store.
 
+use super::blank;
 use super::certificate::{self, Examine, Offered, Settled};
 use super::configuration::{CONFIG, server_config};
 use super::erase::{self, exchange};
@@ -55,7 +56,8 @@ impl Plan {
         let Folders { boot, data, keep } = folders.clone();
         let card = boot.map(Folder);
         let mut problems = Vec::new();
-        if let Some(Err(error)) = card.as_ref().map(erase::finish) {
+        // First the room that a cut may have left taken.
+        if let Some(Err(error)) = card.as_ref().map(|card| blank::give_back(card).and_then(|()| erase::finish(card))) {
             problems.push(disk_problem("the card cannot be written", &error));
         }
         if data.is_none() {
@@ -210,6 +212,8 @@ impl Plan {
             if erasures.is_empty() {
                 continue;
             }
+            // Without room for it nothing is free.
+            drop(blank::note(card));
             match exchange(card, source.name, cleaned(&source.text, erasures).as_bytes()) {
                 Ok(()) => done.push(format!("{}: its passwords are erased", source.name)),
                 Err(error) => self.problems.push(disk_problem("the passwords on the card cannot be erased", &error)),
@@ -221,6 +225,7 @@ impl Plan {
     fn erase_keys(&mut self, done: &mut Vec<String>) {
         let (Some(card), Some(_), Some(offered)) = (&self.card, &self.data, &self.certificate) else { return };
         for (name, rest) in offered.without_keys().into_iter().filter(|_| self.has_certificate) {
+            drop(blank::note(card));
             match exchange(card, name, &rest) {
                 Ok(()) => done.push(format!("{name}: its key is taken over and erased")),
                 Err(error) => self.problems.push(disk_problem("the key on the card cannot be erased", &error)),

@@ -13,6 +13,8 @@
 //!     before that, while there is no store: prints `yes` where DIR's file asks for the mail of a backup, else `no`.
 //! pigeon board name --boot DIR
 //!     before that, too: prints the board's name as DIR's files say it.
+//! pigeon board blank --boot DIR
+//!     when the server is up: overwrites what is free on DIR's FAT with zeros, if first-boot erased something (pigeon-zeros.tmp).
 //! pigeon board report --boot DIR [--settings FILE] [--name NAME] [ADDRESS...]
 //!     when the network is up: the report's last part says how to connect, to this name and these addresses. Written when it changed.
 //! pigeon board grow --disk DEV --partition N --mount DIR
@@ -46,6 +48,7 @@
 //!
 //! Knows the mail server by its configuration and its accounts alone.
 
+mod blank;
 mod certificate;
 mod clock;
 mod configuration;
@@ -68,6 +71,7 @@ mod supervise;
 mod text;
 mod update;
 
+pub use blank::blank;
 pub use certificate::Examine;
 pub use clock::keep_clock;
 pub use first_boot::{NewAccount, Outcome, Plan, machine_memory, tell_addresses};

@@ -6,7 +6,8 @@ use crate::accounts::weakness;
 use crate::base::replace_file;
 use crate::board::{
     Folders, GrowError, NewAccount, Outcome, Plan, Release, ReleaseError, Slot, Supervision, answer_for_name, apply,
-    grow, healthy, judge, keep_clock, machine_memory, newest, open, tell_addresses, told_name, verify, wants_restore,
+    blank, grow, healthy, judge, keep_clock, machine_memory, newest, open, tell_addresses, told_name, verify,
+    wants_restore,
 };
 use crate::config::{Listen, Service, human_bytes};
 use crate::serve::{self, Answer, Asked, Password, Request, become_owner, create_folder};
@@ -22,6 +23,13 @@ pub(super) fn run(config: Option<&Path>, order: BoardOrder) -> Result<(), Failur
         }
         BoardOrder::WantsRestore { boot } => say(if wants_restore(&boot) { "yes\n" } else { "no\n" }),
         BoardOrder::Name { boot } => say(&format!("{}\n", told_name(&boot))),
+        BoardOrder::Blank { boot } => match blank(&boot) {
+            Ok(None) => Ok(()),
+            Ok(Some(octets)) => say(&format!("the free space of the card is overwritten: {}\n", human_bytes(octets))),
+            Err(error) => {
+                Err(Failure::Failed(format!("cannot overwrite the free space of {}: {error}", boot.display())))
+            }
+        },
         BoardOrder::Report { boot, name, addresses, .. } => tell_addresses(&boot, name.as_deref(), &addresses)
             .map_err(|error| Failure::Failed(format!("cannot write the report in {}: {error}", boot.display()))),
         BoardOrder::Grow { disk, partition, mount } => {

@@ -58,6 +58,19 @@ Example:
         boot: PathBuf,
     },
 
+    /// Overwrite what is free on the card's FAT with zeros, once after passwords were erased
+    #[command(after_help = "\
+Editors leave earlier drafts of a file there. first-boot notes that it is to be done
+(BOOT/pigeon-zeros.tmp); where that is not, nothing is. All free space is taken for the time it lasts.
+
+Example:
+  pigeon board blank --boot /boot")]
+    Blank {
+        /// The card's FAT partition, mounted for writing
+        #[arg(long, value_name = "DIR")]
+        boot: PathBuf,
+    },
+
     /// Say in the card's report how to connect
     #[command(after_help = "Example:\n  pigeon board report --boot /boot 192.0.2.10 2001:db8::10")]
     Report {

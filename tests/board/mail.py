@@ -7,6 +7,7 @@ import subprocess
 from clients import readers
 from harness import mails, wire
 
+from board.card import call
 from board.machine import SLOWER, Machine
 
 GREETING_S = 10
@@ -61,6 +62,10 @@ def first_mail(report, world):
     label = "first boot, -M virt"
     card = world.fresh_card("first.img", world.first_boot_file)
     folder = world.folder / "first"
+    draft = "a-draft-that-an-editor-left-6203"
+    card.write("draft.toml", f'password = "{draft}"\n'.encode())
+    call("mdel", "-i", card.fat, "::draft.toml")
+    report.check(label, "an earlier draft of the password is on the card", card.holds(draft.encode()))
     with Machine(card, folder, start=world.direct, passwords={world.recipient: world.password}) as machine:
         greeting = machine.greeting(world.patience)
         used_s = machine.processor_s()
@@ -70,12 +75,14 @@ def first_mail(report, world):
         delivered_and_read(report, label, machine, world.recipient, folder, world.patience)
         memory(report, machine, "-M virt", 512, world.patience)
         report.check(label, "the hardware watchdog is fed", machine.said("watchdog is fed"))
+        machine.wait(r"free space of the card is overwritten", world.patience)
         took = machine.power_button(world.patience)
         report.check(label, "the power button ends it cleanly", machine.said("pigeon: stopped"), machine.tail())
         print(f"  {label}: greeting after {greeting:.1f} s, off {took:.1f} s after the button")
         told = (card.read("pigeon-report.txt") or b"").decode(errors="replace")
         report.check(label, "the report names the address and the certificate to trust", "10.0.2.15" in told and "pigeon-ca.crt" in told, told)
     report.check(label, "the password is nowhere on the card", not card.holds(world.password.encode()))
+    report.check(label, "nor is its draft, and nothing is left of what overwrote it", not card.holds(draft.encode()) and card.read("pigeon-zeros.tmp") is None)
     told = card.read("pigeon.toml")
     report.check(label, "the file is still there, without its secret", told is not None and world.recipient.encode() in told, str(told))
     with Machine(card, folder, start=world.direct, passwords={world.recipient: world.password}) as machine:
