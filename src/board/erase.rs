@@ -36,8 +36,11 @@ pub(super) fn exchange(files: &impl Files, name: &str, new: &[u8]) -> io::Result
         Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
         Err(error) => return Err(error),
     }
-    overwrite(files, name, old.len(), new)?;
-    drop_record(files)
+    match overwrite(files, name, old.len(), new) {
+        // The old file is whole: nothing is to be carried out later.
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => drop_record(files).and(Err(error)),
+        done => done.and_then(|()| drop_record(files)),
+    }
 }
 
 /// Carries out what a power cut left undone. To be called before anything is read.
@@ -56,6 +59,14 @@ pub(super) fn finish(files: &impl Files) -> io::Result<()> {
 
 /// Puts `new` where the file lies, with nothing left of the `old_length` octets that were there.
 pub(super) fn overwrite(files: &impl Files, name: &str, old_length: usize, new: &[u8]) -> io::Result<()> {
+    // What needs more room than the file has comes first: without it the file stays as it was.
+    if let Some(longer) = new.get(old_length..).filter(|longer| !longer.is_empty()) {
+        let lengthened = files.write_at(name, old_length as u64, longer).and_then(|()| files.sync(name));
+        if let Err(error) = lengthened {
+            files.cut_at(name, old_length as u64)?;
+            return Err(error);
+        }
+    }
     let mut padded = new.to_vec();
     padded.resize(new.len().max(old_length), b'\n');
     files.write_at(name, 0, &padded)?;
@@ -186,6 +197,18 @@ mod tests {
             }
         }
         assert!(olds > 100 && news > 100, "{olds} {news}");
+    }
+
+    #[test]
+    fn without_room_for_a_longer_one_the_old_file_is_whole() {
+        let (old, new) = texts()[1].clone();
+        let disk = Disk::new(&[(NAME, old.clone())]);
+        disk.room.set(old.len() + 3);
+        let error = exchange(&disk, NAME, &new).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!((disk.content(NAME).unwrap(), disk.content(RECORD)), (old.clone(), None));
+        exchange(&disk, NAME, &old[8..]).unwrap();
+        assert!(!disk.holds(b"hunter2"));
     }
 
     #[test]

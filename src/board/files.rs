@@ -117,6 +117,8 @@ pub(super) mod simulated {
     pub(in crate::board) struct Disk {
         files: RefCell<BTreeMap<String, Kept>>,
         pub(in crate::board) operations: Cell<usize>,
+        /// No file grows beyond so many octets.
+        pub(in crate::board) room: Cell<usize>,
     }
 
     impl Disk {
@@ -124,7 +126,7 @@ pub(super) mod simulated {
             let kept =
                 |octets: &Vec<u8>| Kept { durable: Some(octets.clone()), now: Some(octets.clone()), writes: vec![] };
             let files = files.iter().map(|(name, octets)| ((*name).to_owned(), kept(octets))).collect();
-            Self { files: RefCell::new(files), operations: Cell::new(usize::MAX) }
+            Self { files: RefCell::new(files), operations: Cell::new(usize::MAX), room: Cell::new(usize::MAX) }
         }
 
         /// What is there when the power is back: of each file what was synced, and of what was written since, sector by
@@ -159,7 +161,7 @@ pub(super) mod simulated {
                     files.insert(name.clone(), Kept { durable: survivor.clone(), now: survivor, writes: vec![] });
                 }
             }
-            Self { files: RefCell::new(files), operations: Cell::new(usize::MAX) }
+            Self { files: RefCell::new(files), operations: Cell::new(usize::MAX), room: Cell::new(usize::MAX) }
         }
 
         pub(in crate::board) fn content(&self, name: &str) -> Option<Vec<u8>> {
@@ -200,6 +202,11 @@ pub(super) mod simulated {
 
         fn write_at(&self, name: &str, offset: u64, octets: &[u8]) -> io::Result<()> {
             let cut = self.step();
+            let room = self.room.get().saturating_sub(offset as usize);
+            let (octets, cut) = match octets.get(..room) {
+                Some(fitting) if fitting.len() < octets.len() => (fitting, Err(io::ErrorKind::StorageFull.into())),
+                _ => (octets, cut),
+            };
             // The write that the cut meets may be there in part.
             self.with(name, |kept| {
                 let now = kept.now.get_or_insert_default();

@@ -10,7 +10,7 @@ use super::files::{Files, Folder, read};
 use super::report;
 use super::settings::{self, NAME};
 use super::sources::{Folders, Sources, disk_problem, replace};
-use super::text::{cleaned, covered};
+use super::text::{cleaned, cleaned_in_place, covered};
 use crate::base::Secret;
 use crate::config::{self, Board, Config, Problem, Style, TlsFiles};
 use std::fs;
@@ -214,7 +214,13 @@ impl Plan {
             }
             // Without room for it nothing is free.
             drop(blank::note(card));
-            match exchange(card, source.name, cleaned(&source.text, erasures).as_bytes()) {
+            let exchanged = match exchange(card, source.name, cleaned(&source.text, erasures.clone()).as_bytes()) {
+                Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                    exchange(card, source.name, cleaned_in_place(&source.text, erasures).as_bytes())
+                }
+                done => done,
+            };
+            match exchanged {
                 Ok(()) => done.push(format!("{}: its passwords are erased", source.name)),
                 Err(error) => self.problems.push(disk_problem("the passwords on the card cannot be erased", &error)),
             }

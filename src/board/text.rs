@@ -22,7 +22,7 @@ pub(super) fn decode(octets: Vec<u8>) -> Result<String, (String, &'static str)> 
 }
 
 /// A value that is to be replaced.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Erasure {
     /// Where it stands, quotes included.
     pub(super) place: Range<usize>,
@@ -30,14 +30,23 @@ pub(super) struct Erasure {
     pub(super) with: String,
 }
 
-/// The text with these values replaced; where there is room, a remark says why.
-pub(super) fn cleaned(text: &str, mut erasures: Vec<Erasure>) -> String {
+/// The text with these values replaced; where nothing follows on the line, a remark says why.
+pub(super) fn cleaned(text: &str, erasures: Vec<Erasure>) -> String {
+    replaced(text, erasures, TAKEN)
+}
+
+/// The same without remarks, so that it is hardly ever longer than the text was.
+pub(super) fn cleaned_in_place(text: &str, erasures: Vec<Erasure>) -> String {
+    replaced(text, erasures, "")
+}
+
+fn replaced(text: &str, mut erasures: Vec<Erasure>, taken: &str) -> String {
     erasures.sort_by_key(|erasure| std::cmp::Reverse(erasure.place.start));
     let mut cleaned = text.to_owned();
     for Erasure { place, with } in erasures {
         let rest = cleaned.get(place.end..).unwrap_or_default();
         let line = rest.split('\n').next().unwrap_or_default();
-        let remark = if line.trim().is_empty() && with.is_empty() { TAKEN } else { "" };
+        let remark = if line.trim().is_empty() && with.is_empty() { taken } else { "" };
         if cleaned.is_char_boundary(place.start) && cleaned.is_char_boundary(place.end) && place.start <= place.end {
             cleaned.replace_range(place, &format!("\"{with}\"{remark}"));
         }
