@@ -4,6 +4,7 @@
 //! | step | what a cut behind it leaves | who cleans up |
 //! |---|---|---|
 //! | the new text and the sums of the old sectors go to a record, synced | the old file, and a record in part or whole | a record that is not whole is dropped, a whole one is carried out |
+//! | what the new text is longer, behind the old one, synced | the old file, maybe longer, and the record | the record is carried out |
 //! | the new text, with blank lines up to the old length, over the old one, synced | sectors of either, and the record | each sector is one of the two: the record is carried out |
 //! | the file is cut to its new length, synced | the new file, and the record | carried out again |
 //! | the record is overwritten with zeros, synced, removed | the new file, maybe zeros | dropped |
