@@ -37,7 +37,7 @@ pub(super) struct Offered {
 /// One of them.
 #[derive(Debug)]
 struct Pem {
-    /// As [tls] has it.
+    /// As `[tls]` has it.
     path: PathBuf,
     /// Its name on the card; `None` when it is said to lie elsewhere.
     name: Option<String>,

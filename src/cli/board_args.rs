@@ -61,7 +61,8 @@ Example:
     /// Overwrite what is free on the card's FAT with zeros, once after passwords were erased
     #[command(after_help = "\
 Editors leave earlier drafts of a file there. first-boot notes that it is to be done
-(BOOT/pigeon-zeros.tmp); where that is not, nothing is. All free space is taken for the time it lasts.
+(BOOT/pigeon-zeros.tmp); where that is not, nothing is. All free space is taken for the time it
+lasts.
 
 Example:
   pigeon board blank --boot /boot")]

@@ -2,7 +2,9 @@
 //! backup, so that no folder with one store's backup is taken for another's. Nothing else needs it: a store that has lost it
 //! starts, and is another one for its backups from then on.
 //!
-//!     pigeon store NUMBER CRC-32C            32 hexadecimal digits, and the checksum of all before
+//! ```text
+//! pigeon store NUMBER CRC-32C            32 hexadecimal digits, and the checksum of all before
+//! ```
 
 use super::disk::{Disk, create_whole};
 use std::io;

@@ -2,12 +2,14 @@
 //!
 //! A manifest is text, a line each, fields separated by one space:
 //!
-//!     pigeon backup 1
-//!     batch SEQUENCE CRC                     the last batch in it
-//!     store NUMBER                           whose it is (`store::identity`); manifests of before do not say it
-//!     made SECONDS                           when, since 1970, by the clock of whoever made it; likewise
-//!     file LENGTH CRC-32C STORED NAME        NAME is where it belongs in a data directory; STORED where it lies here
-//!     end CRC-32C                            over all lines before
+//! ```text
+//! pigeon backup 1
+//! batch SEQUENCE CRC                     the last batch in it
+//! store NUMBER                           whose it is (`store::identity`); manifests of before do not say it
+//! made SECONDS                           when, since 1970, by the clock of whoever made it; likewise
+//! file LENGTH CRC-32C STORED NAME        NAME is where it belongs in a data directory; STORED where it lies here
+//! end CRC-32C                            over all lines before
+//! ```
 
 use super::BackupError;
 use crate::store::disk::Disk;
