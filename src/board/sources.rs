@@ -236,16 +236,20 @@ impl Source {
     }
 }
 
-/// Whether the file on the card in `boot` asks for the mail of a backup; nothing is written.
+/// Whether the files on the card in `boot` ask for the mail of a backup.
 pub fn wants_restore(boot: &Path) -> bool {
-    let folders = Folders { boot: Some(boot.to_owned()), ..Folders::default() };
-    Sources::find(&folders).board().restore
+    on_card(boot).restore
 }
 
-/// The board's name as the files on the card in `boot` say it, before anything of them is taken over.
+/// The board's name as the files on the card in `boot` say it.
 pub fn told_name(boot: &Path) -> String {
+    on_card(boot).name.unwrap_or_else(|| NAME.to_owned())
+}
+
+/// What the files on the card in `boot` say, before anything of them is taken over; nothing is written.
+fn on_card(boot: &Path) -> Board {
     let folders = Folders { boot: Some(boot.to_owned()), ..Folders::default() };
-    Sources::find(&folders).board().name.unwrap_or_else(|| NAME.to_owned())
+    Sources::find(&folders).board()
 }
 
 fn says_anything(text: &str) -> bool {

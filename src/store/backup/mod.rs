@@ -154,11 +154,13 @@ fn names(disk: &dyn Disk, bound: u64) -> io::Result<Vec<String>> {
             false => log::warn!("{name} is left out of the backup"),
         }
     }
-    if disk.list("")?.iter().any(|name| name == "pigeon.toml") {
+    let beside = disk.list("")?;
+    let is_there = |name: &str| beside.iter().any(|other| other == name);
+    if is_there("pigeon.toml") {
         names.push("pigeon.toml".to_owned());
     }
     names.sort();
-    if disk.list("")?.iter().any(|name| name == identity::FILE) {
+    if is_there(identity::FILE) {
         // It goes first.
         names.insert(0, identity::FILE.to_owned());
     }
