@@ -61,7 +61,7 @@ for slot in ${order}; do
       fi
       if test "${fine}" = "yes"; then
         if lzmadec ${from} ${kernel}; then
-          setenv bootargs ${console} panic=10 loglevel=5 ${frugal} pigeon.slot=${slot} pigeon.trial=${trial} ${options}
+          setenv bootargs ${console} panic=10 loglevel=5 ${frugal} pigeon.slot=${slot} pigeon.trial=${trial} pigeon.disk=${devtype} ${options}
           booti ${kernel} ${initrd}:${initrd_size} ${fdt_addr}
         fi
       fi

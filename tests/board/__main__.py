@@ -14,7 +14,7 @@ from harness.report import Report
 from harness.server import binary
 
 from board import card as cards
-from board import cuts, faults, machine, mail, memory, shell, slots, stick, twice, wifi
+from board import cuts, faults, home, machine, mail, memory, shell, slots, stick, twice, wifi
 from board.machine import SLOWER, Machine
 
 TOP = Path(__file__).resolve().parent.parent.parent
@@ -77,10 +77,13 @@ PARTS = {
     "mistake": faults.mistake,
     "network": faults.no_network,
     "fixed": faults.fixed_address,
+    "home": home.by_name,
     "clock": faults.wrong_clock,
     "full": faults.full_card,
     "bad": faults.bad_sectors,
+    "another": faults.another_card,
     "stick": stick.backed_up_and_restored,
+    "sticks": stick.of_every_kind,
     "update": slots.updated,
     "fall-back": slots.falls_back,
     "wifi": wifi.simulated,

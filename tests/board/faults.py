@@ -1,6 +1,7 @@
 """What goes wrong in a house: a mistake in the first-boot file, no network, a wrong clock, a full card, bad sectors. Each time the
 box comes up and says what is wrong."""
 
+import hashlib
 import json
 import re
 import socket
@@ -62,15 +63,15 @@ def fixed_address(report, world):
 
 
 class Time(threading.Thread):
-    """An SNTP server on loopback (RFC 4330) that says to whoever asks that it is three weeks later: a date that no card and no
-    emulated clock has by itself."""
+    """An SNTP server (RFC 4330), on loopback unless told otherwise, that says to whoever asks that it is three weeks later: a date
+    that no card and no emulated clock has by itself."""
 
     AHEAD_S = 21 * 86_400
 
-    def __init__(self):
+    def __init__(self, address="127.0.0.1", port=0):
         super().__init__(daemon=True)
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
+        self.socket.bind((address, port))
         self.port = self.socket.getsockname()[1]
         self.start()
 
@@ -184,3 +185,22 @@ def bad_sectors(report, world):
         report.check(label, "the other one is", b"other@bad.example" in octets, f"{len(octets)} octets")
         reader.logout()
         report.check(label, "it is said where", machine.said(rf"reading blob \d+ in segment {int(re.sub(r'[^0-9]', '', name))}: "), machine.tail())
+
+
+def another_card(report, world):
+    """Another card of ours in a USB reader: the one that the board was started from is used, the other stays as it is."""
+    label = "another card in a reader"
+    other = world.ready_card("other.img")
+    before = hashlib.sha256(other.path.read_bytes()).hexdigest()
+    other_name = "bob@example.org"
+    card = world.fresh_card("own.img", world.first_boot_file.replace(world.recipient, other_name))
+    reader = ["-drive", f"if=none,id=other,format=raw,file={other.path}", "-device", "usb-storage,bus=usb.0,drive=other"]
+    with Machine(card, world.folder / "another", start=world.direct, extra=reader, passwords={other_name: world.password}) as machine:
+        machine.greeting(world.patience)
+        machine.authority(world.patience)
+        client = wire.Imap(machine, "imaps", tls=True, user=other_name)
+        report.check(label, "the mail is that of the card it was started from", client.select() == 0)
+        client.logout()
+        machine.wait(r"sd \d+:0:0:0: ", world.patience)
+        machine.power_button(world.patience)
+    report.check(label, "the other is as it was", hashlib.sha256(other.path.read_bytes()).hexdigest() == before)

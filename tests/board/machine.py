@@ -35,8 +35,9 @@ class Machine:
     is_near = False  # it sees other addresses than loopback ones
     timeout_s = 600  # how long its clients wait for an answer
 
-    def __init__(self, card, folder, *, start, options="", kind="virt", drive=None, extra=(), passwords=None, outside=False):
-        """`start` is ("direct", kernel, initrd) or ("u-boot",); `drive` replaces the card's -blockdev lines (node `card`)."""
+    def __init__(self, card, folder, *, start, options="", kind="virt", drive=None, extra=(), passwords=None, outside=False, home=None):
+        """`start` is ("direct", kernel, initrd) or ("u-boot",); `drive` replaces the card's -blockdev lines (node `card`); in the
+        namespace of a `home` (board/home.py) its network is that of tap0 there, and nothing is forwarded."""
         self.card, self.folder, self.kind = card, Path(folder), kind
         self.folder.mkdir(parents=True, exist_ok=True)
         self.ports = dict(zip(PORTS, free_ports(len(PORTS))))
@@ -47,7 +48,7 @@ class Machine:
         self.monitor_path = self.folder / "monitor"
         self.monitor_path.unlink(missing_ok=True)
         self.changed = threading.Condition()
-        self.words = self._words(start, options, drive, list(extra), outside)
+        self.words = self._words(start, options, drive, list(extra), outside, home)
         self.started = time.monotonic()
         self.child = subprocess.Popen(
             self.words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -55,12 +56,14 @@ class Machine:
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
 
-    def _words(self, start, options, drive, extra, outside):
-        words = ["qemu-system-aarch64", "-display", "none", "-no-user-config", "-nodefaults"]
+    def _words(self, start, options, drive, extra, outside, home):
+        words = [*(home.inside() if home else []), "qemu-system-aarch64", "-display", "none", "-no-user-config", "-nodefaults"]
         words += ["-qmp", f"unix:{self.monitor_path},server=on,wait=off"]
         forward = ",".join(f"hostfwd=tcp:127.0.0.1:{self.ports[name]}-:{PORTS[name]}" for name in PORTS)
         # Nothing leaves this machine; only a test with a server of its own on loopback (10.0.2.2) asks for `outside`.
         network = f"user,id=n,restrict={'off' if outside else 'on'},{forward}"
+        if home:
+            network = "tap,id=n,ifname=tap0,script=no,downscript=no"
         if self.kind == "virt":
             words += ["-M", "virt", "-cpu", "cortex-a53", "-smp", "2", "-m", "512", "-serial", "stdio"]
             words += drive or ["-blockdev", f"driver=file,node-name=file,filename={self.card.path}", "-blockdev", "driver=raw,node-name=card,file=file"]

@@ -10,7 +10,6 @@ from board.machine import Ended, Machine
 
 def key(folder, name):
     """A new key; its public half lies beside it."""
-    """A new key; its public half lies beside it."""
     path = folder / name
     for old in (path, path.with_suffix(".pub")):
         old.unlink(missing_ok=True)
@@ -58,6 +57,7 @@ def only_with_a_key(report, world):
     with Machine(card, world.folder / "ssh", start=world.direct) as machine:
         machine.greeting(world.patience)
         until_it_answers(machine, world.patience)
+        report.check(label, "and nothing is said to be damaged", not machine.said("cannot be read or is damaged"), machine.tail())
         code, out, error = run(machine, given, "pigeon --version && id -u")
         report.check(label, "the given key gets a shell", code == 0 and out.startswith("pigeon ") and out.endswith("\n0\n"), f"{code}: {out}{error}")
         code, out, error = run(machine, other, "id -u")

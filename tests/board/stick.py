@@ -1,6 +1,7 @@
-"""The backup stick: backed up when plugged in, and a new card filled from it."""
+"""The backup stick: backed up when plugged in, and a new card filled from it; sticks of every kind, and a full one."""
 
 import os
+import re
 from pathlib import Path
 
 from harness import wire
@@ -12,15 +13,27 @@ MEBIBYTES = 128
 BACKED_UP = r"backed up to the stick in (\d+) s|the backup to the stick failed.*|no backup is made.*"
 
 
-class Stick:
-    """A USB stick as shops sell them: one FAT file system without a partition table."""
+# What formats a file as a stick; the label follows.
+FORMATS = {"FAT": ["mkfs.vfat", "-n"], "exFAT": ["mkfs.exfat", "-L"], "ext4": ["mkfs.ext4", "-q", "-F", "-L"]}
 
-    def __init__(self, path, files=None, label="MAIL-BACKUP"):
+
+class Stick:
+    """A USB stick: one file system without a partition table, FAT if no other is named; or in the first partition of one."""
+
+    def __init__(self, path, files=None, label="MAIL-BACKUP", kind="FAT", is_partitioned=False):
         self.path = Path(path)
         self.path.unlink(missing_ok=True)
         with open(self.path, "wb") as file:
             os.truncate(file.fileno(), MEBIBYTES << 20)
-        call("mkfs.vfat", "-n", label, self.path)
+        call(*FORMATS[kind], label, self.path)
+        if is_partitioned:
+            content = self.path.with_suffix(".partition")
+            self.path.rename(content)
+            with open(self.path, "wb") as file:
+                os.truncate(file.fileno(), (MEBIBYTES + 2) << 20)
+            call("sfdisk", "-q", self.path, stdin=f"label: dos\nstart=1MiB, size={MEBIBYTES}MiB, type=7\n".encode())
+            call("dd", f"if={content}", f"of={self.path}", "bs=1M", "seek=1", "conv=notrunc,sparse", "status=none")
+            content.unlink()
         for name, octets in (files or {}).items():
             call("mcopy", "-o", "-i", self.path, "-", f"::{name}", stdin=octets)
 
@@ -72,3 +85,34 @@ def backed_up_and_restored(report, world):
     report.check(label, "leaves the old card's mail on the stick", "MANIFEST" in before and stick.names("pigeon/pigeon") == before, before)
     report.check(label, "has a folder of its own", "MANIFEST" in stick.names("pigeon/pigeon-2"), stick.names("pigeon"))
     report.check(label, "says so", b"pigeon/pigeon-2" in (fresh.read("pigeon-report.txt") or b""), "")
+
+
+def of_every_kind(report, world):
+    """Sticks with exFAT (in a partition, as most are sold) and ext4 hold a backup, and give it to a new card; a full one is told."""
+    restore = world.first_boot_file.replace("[board]\n", "[board]\nrestore = true\n")
+    for kind, is_partitioned in (("exFAT", True), ("ext4", False)):
+        label = f"a stick with {kind}"
+        stick = Stick(world.folder / f"{kind}.img", kind=kind, is_partitioned=is_partitioned)
+        with Machine(world.ready_card(f"{kind}-card.img"), world.folder / kind, start=world.direct, extra=stick.words()) as machine:
+            _, _, match = machine.wait(BACKED_UP, world.patience)
+            report.check(label, "is backed up", match[1] is not None, match[0])
+            machine.power_button(world.patience)
+        fresh = world.fresh_card(f"{kind}-new.img", restore)
+        with Machine(fresh, world.folder / f"{kind}-new", start=world.direct, extra=stick.words(), passwords={world.recipient: world.password}) as machine:
+            machine.authority(world.patience)
+            client = wire.Imap(machine, "imaps", tls=True, user=world.recipient)
+            report.check(label, "a new card has the mail of the old one", client.select() == world.delivered)
+            client.logout()
+            machine.power_button(world.patience)
+    label = "a full stick"
+    full = Stick(world.folder / "full-stick.img", {"photos": bytes((MEBIBYTES - 2) << 20)})
+    number = 0
+    while call("mcopy", "-i", full.path, "-", f"::photo{number}", stdin=bytes(1 << 16), check=False).returncode == 0:
+        number += 1
+    card = world.ready_card("full-stick-card.img")
+    with Machine(card, world.folder / "full-stick", start=world.direct, extra=full.words()) as machine:
+        _, _, match = machine.wait(BACKED_UP, world.patience)
+        report.check(label, "no backup is said to be made", match[1] is None, match[0])
+        machine.power_button(world.patience)
+    told = (card.read("pigeon-report.txt") or b"").decode(errors="replace")
+    report.check(label, "the report says why", "the backup to the stick failed" in told and re.search("full|space|room", told), told)

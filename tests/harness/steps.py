@@ -33,7 +33,7 @@ PACKAGES = {  # Debian package: the program by which one sees that it is there
     "e2fsprogs": "mkfs.ext4",
 }
 EXTRA_PACKAGES = ["libnet-ssleay-perl", "ca-certificates"]  # swaks' TLS; the roots curl and pip know
-PYTHON_PACKAGES = ["imapclient==3.0.1"]
+PYTHON_PACKAGES = ["imapclient==3.0.1", "zeroconf==0.154.0"]
 
 
 class Failed(Exception):
@@ -194,7 +194,7 @@ def _python_packages(run):
 def _has_packages(python):
     return (
         python.exists()
-        and subprocess.run([python, "-c", "import imapclient"], capture_output=True, check=False).returncode == 0
+        and subprocess.run([python, "-c", "import imapclient, zeroconf"], capture_output=True, check=False).returncode == 0
     )
 
 
@@ -320,6 +320,9 @@ BOARD_PACKAGES = {
     "xz-utils": "xz",
     "minisign": "minisign",
     "openssh-client": "ssh",
+    "exfatprogs": "mkfs.exfat",
+    "dnsmasq-base": "dnsmasq",
+    "iproute2": "ip",
 }
 
 
