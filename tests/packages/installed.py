@@ -7,7 +7,6 @@ import subprocess
 from harness import wire
 from packages.root import HOST, NAME, Root
 
-LABEL = "package installed"
 AMONG = "package among others"
 CONFIGURATION = "etc/pigeon/pigeon.toml"
 CAPABILITY = "+net_bind_service"
@@ -37,7 +36,7 @@ class Serving:
 
     def __enter__(self):
         words = ["setpriv", "--reuid=pigeon", "--regid=pigeon", "--clear-groups"]
-        words += [f"--inh-caps={CAPABILITY}", f"--ambient-caps={CAPABILITY}", "pigeon", "serve"]
+        words += [f"--inh-caps={CAPABILITY}", f"--ambient-caps={CAPABILITY}", *self.root.program, "serve"]
         self.log = open(self.root.folder / "serve.log", "ab")
         self.child = subprocess.Popen(["chroot", self.root.path, *words], stderr=self.log)
         self.root.await_greeting()
@@ -57,11 +56,14 @@ def refuse_starts(root):
     subprocess.run(["mount", "-t", "proc", "proc", root.path / "proc"], check=True)
 
 
-def lives_and_goes(report, package):
-    """The test itself."""
-    check = lambda what, good, why="": report.check(LABEL, what, good, why)  # noqa: E731
+def lives_and_goes(report, label, package, architecture, runner):
+    """The test itself. What is of another architecture than this machine's runs by `runner`, the words of a static qemu."""
+    check = lambda what, good, why="": report.check(label, what, good, why)  # noqa: E731
     with Root() as root:
         refuse_starts(root)
+        if runner:
+            root.run("dpkg", "--add-architecture", architecture)
+            root.emulate(*runner)
 
         def install(deb, *options):
             shutil.copy(deb, root.path / "tmp/pigeon.deb")
@@ -81,8 +83,8 @@ def lives_and_goes(report, package):
         check("root's verb before the first start leaves nothing that is root's", not root.strangers(), root.strangers())
         with Serving(root):
             bob = root.add_user("bob")
-            root.carry(report, LABEL, alice, 1)
-            root.carry(report, LABEL, bob, 2)
+            root.carry(report, label, alice, 1)
+            root.carry(report, label, bob, 2)
             told = root.run("pigeon", "check", good=(0, 1))
             check("check finds nothing wrong", "error" not in told, told)
             root.host = f"{HOST}.local"  # as a phone in the house calls it
@@ -94,7 +96,7 @@ def lives_and_goes(report, package):
         carol = root.add_user("carol")
         root.run("pigeon", "salvage")
         check("root's verbs without a server leave nothing that is root's", not root.strangers(), root.strangers())
-        stranger = root.run("setpriv", "--reuid=nobody", "--clear-groups", "pigeon", "user", "list", good=(1,))
+        stranger = root.run("setpriv", "--reuid=nobody", "--clear-groups", *root.program, "user", "list", good=(1,))
         check("another user is not let in", "ermission denied" in stranger, stranger)
 
         mine = root.path / CONFIGURATION
@@ -108,15 +110,15 @@ def lives_and_goes(report, package):
         check("a touched one is kept", "administrator" in text and "third version" not in text, text)
         check("what was switched off stays off", not enabled[0].is_symlink())
         with Serving(root):
-            root.carry(report, LABEL, carol, 3)
-            root.carry(report, LABEL, alice, 4)
+            root.carry(report, label, carol, 3)
+            root.carry(report, label, alice, 4)
 
         root.run("dpkg", "-r", "pigeon")
         check("removed, the program is gone", not (root.path / "usr/bin/pigeon").exists())
         check("and configuration and mail are not", mine.exists() and (root.data / "index.redb").exists())
         root.run("dpkg", "--force-confdef", "--force-confold", "-i", "/tmp/pigeon.deb")
         with Serving(root):
-            root.carry(report, LABEL, alice, 5)
+            root.carry(report, label, alice, 5)
         (root.path / "etc/pigeon/cert.pem").write_text("the administrator's\n")
         told = root.run("dpkg", "-P", "pigeon")
         check("purged, the configuration is gone", not mine.exists())

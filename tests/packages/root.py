@@ -43,6 +43,7 @@ class Root:
         self.folder = Path(tempfile.mkdtemp(prefix="pigeon-root-"))
         self.path = self.folder / "root"
         self.passwords = {}
+        self.program = ["pigeon"]
         self.host = NAME
         self.ports = {"smtp": 25, "submission": 587, "submissions": 465, "imap": 143, "imaps": 993, "pop3": 110, "pop3s": 995}
 
@@ -75,10 +76,17 @@ class Root:
         subprocess.run(["umount", "-R", self.folder], check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def emulate(self, program, *options):
+        """The package is of another architecture: its program runs in a static qemu."""
+        shutil.copy(shutil.which(program), self.path / "usr/local/bin")
+        self.program = [program, *options, "/usr/bin/pigeon"]
+
     def run(self, *words, text="", wrap=(), good=(0,)):
         """A program in the root; what it says."""
+        if words[0] == "pigeon":
+            words = [*self.program, *words[1:]]
         command = [*(wrap or ["chroot", self.path]), *words]
-        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+        environment = {"PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
         done = subprocess.run(
             command, input=text, capture_output=True, text=True, env=environment, timeout=300, check=False
         )
