@@ -276,6 +276,34 @@ fn a_full_disk_starts_again_after_any_number_of_cuts_and_salvages() {
     });
 }
 
+/// What is given up at a start is given up once: one that finds no room for all that says so, and the next, with room, has it all.
+#[test]
+fn a_start_that_finds_no_room_at_all_comes_to_its_end_and_loses_nothing() {
+    let workers = workers();
+    smol::block_on(async {
+        let disk = small(24 << 20);
+        let store = open_small(&disk, &workers);
+        assert!(store.lay_ballast().await);
+        store.account_add("alice@example.org", b"secrets".to_vec(), &[("INBOX", None)]).await.unwrap();
+        let (taken, _) = fill(&store, 20_000).await;
+        let disk = cut(&disk);
+        drop(store);
+        // The index is lost, and what another program took leaves no room for a new one, not even in the ballast's place.
+        disk.disk.remove("index.redb").unwrap();
+        disk.hook.removed("index.redb");
+        disk.hook.bytes.store(disk.hook.used_bytes() - (4 << 20), Ordering::Relaxed);
+        let options = || Options { segment_bytes: 1 << 20, ..Options::default() };
+        for start in 0..3 {
+            assert!(open_on(&disk, &workers, options()).is_err(), "start {start}");
+        }
+        assert!(disk.disk.contents("ballast").is_none(), "it was given up");
+        disk.hook.bytes.store(64 << 20, Ordering::Relaxed);
+        let store = open_small(&disk, &workers);
+        let (there, _) = store.uids(INBOX).await.unwrap();
+        assert_eq!(there.len(), taken);
+    });
+}
+
 /// Copies of what is half empty may not take the room that what is empty would give.
 #[test]
 fn on_a_full_disk_what_is_empty_goes_before_anything_is_copied_that_finds_no_room() {

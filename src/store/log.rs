@@ -210,3 +210,29 @@ pub(crate) fn begin(disk: &dyn Disk, header: &Header, batch: &[u8]) -> io::Resul
 fn write_zeros(file: &dyn DiskFile, from: u64) -> io::Result<()> {
     (0..WINDOW_BYTES / ZEROS.len() as u64).try_for_each(|n| file.write_at(from + n * ZEROS.len() as u64, &ZEROS))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on may stop")]
+
+    use super::*;
+    use crate::store::sim::SimDisk;
+
+    /// What is written ahead saves flushes; a disk with little room left needs it for the index.
+    #[test]
+    fn a_segment_is_begun_with_zeros_behind_its_batch_where_there_is_room_to_spare() {
+        let alone = PAGE_BYTES + 100;
+        let (much, little) = (alone + WINDOW_BYTES + SPARE_BYTES, WINDOW_BYTES + SPARE_BYTES - 1);
+        for (room, bytes) in [(None, alone + WINDOW_BYTES), (Some(much), alone + WINDOW_BYTES), (Some(little), alone)] {
+            let disk = SimDisk::new();
+            disk.leave_room(room);
+            let predecessor = Position { segment: 1, ..Position::default() };
+            let header = Header { kind: Kind::Commit, number: 2, salt: 7, predecessor };
+            begin(&disk, &header, &[1; 100]).unwrap();
+            let octets = disk.contents(&file_name(Kind::Commit, 2)).unwrap();
+            assert_eq!(octets.len() as u64, bytes, "{room:?}");
+            assert_eq!(&octets[alone as usize - 100..alone as usize], [1; 100]);
+            assert!(octets[alone as usize..].iter().all(|octet| *octet == 0));
+        }
+    }
+}
