@@ -94,7 +94,7 @@ class Home:
 def by_name(report, world):
     """Imager's file, DHCP, IPv6, the time of two servers, and post.local: found, read and written to by name, over IPv6."""
     label = "in a home's network"
-    own = key(world.folder, "imager")
+    own = key(world.folder, "ssh-key-of-imager")
     card = world.fresh_card("home.img", world.first_boot_file.replace('hostname = "mail.example.org"\n', ""))
     secret = "$y$j9T$imagers$hash-of-a-password"
     public = own.with_suffix(".pub").read_text().strip()

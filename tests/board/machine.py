@@ -151,6 +151,15 @@ class Machine:
             time.sleep(1)
         raise Ended(f"no pigeon-ca.crt on the card within {seconds} s:\n{self.tail()}")
 
+    def reports(self, pattern, seconds):
+        """Waits for a line of the report on the card's FAT; answers whether it came, and the whole report."""
+        deadline = time.monotonic() + seconds
+        while True:
+            told = (self.card.read("pigeon-report.txt") or b"").decode(errors="replace")
+            if re.search(pattern, told) or time.monotonic() > deadline:
+                return bool(re.search(pattern, told)), told
+            time.sleep(1)
+
     def ask(self, command, **arguments):
         """One command to qemu's monitor."""
         with socket.socket(socket.AF_UNIX) as line:

@@ -51,7 +51,7 @@ def only_with_a_key(report, world):
         machine.greeting(world.patience)
         machine.wait(r"memory: ", world.patience)
         report.check(label, "nobody answers where no key was given", not _answers(machine))
-    given, other = key(world.folder, "given"), key(world.folder, "other")
+    given, other = key(world.folder, "ssh-key-given"), key(world.folder, "ssh-key-other")
     public = given.with_suffix(".pub").read_text().strip()
     card = world.fresh_card("ssh.img", world.first_boot_file + f'ssh_key = "{public}"\n')
     with Machine(card, world.folder / "ssh", start=world.direct) as machine:
