@@ -1,5 +1,5 @@
 //! The board's scripts for the stick (board/root/lib/pigeon/backup, restore), run by this machine's shell with the folders of a
-//! board in a temporary one: what is backed up where, what is restored, which update is applied.
+//! board in a temporary one: what is backed up where, what is restored, which update is applied, and who may write the card.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may stop")]
 
@@ -32,6 +32,7 @@ impl Board {
         let stubs = [
             ("findfs", "[ ! -e ROOT/stick-is-out ] && echo /dev/stick".to_owned()),
             ("hostname", "cat ROOT/hostname".to_owned()),
+            ("usleep", "exec /bin/sleep 0.01".to_owned()),
             ("reboot", "echo rebooted >> ROOT/kmsg".to_owned()),
             (
                 "pigeon",
@@ -41,7 +42,7 @@ impl Board {
                 ),
             ),
         ];
-        let nothing = ["mount", "umount", "modprobe", "usleep", "sleep", "sync"].map(|name| (name, ":".to_owned()));
+        let nothing = ["mount", "umount", "modprobe", "sleep", "sync"].map(|name| (name, ":".to_owned()));
         for (name, text) in stubs.into_iter().chain(nothing) {
             let name = format!("bin/{name}");
             board.write(&name, &format!("#!/bin/sh\n{}\n", text.replace("ROOT", &root.to_string())));
@@ -195,6 +196,80 @@ fn the_backup_of_this_boards_name_is_restored_else_the_newest_and_goes_on() {
         assert!(board.manifest("attic").is_none() && board.report().is_empty(), "{line}: {}", board.report());
     }
     assert_ne!(board.manifest("cellar").unwrap(), cellar);
+}
+
+#[test]
+fn of_several_folders_of_a_boards_name_the_newest_backup_is_restored_and_the_others_are_told() {
+    let board = Board::new();
+    // The second card begins anew, and has its backups beside those of the first one. A board of another name is newer.
+    for (name, address) in
+        [("pigeon", "alice@example.org"), ("pigeon", "bob@example.org"), ("pigeonry", "carol@example.org")]
+    {
+        board.begin();
+        board.write("hostname", name);
+        board.account(address);
+        board.run("backup");
+        std::thread::sleep(std::time::Duration::from_millis(1_100));
+    }
+    assert!(board.manifest("pigeon-2").is_some() && board.manifest("pigeonry").is_some());
+    board.write("boot/pigeon.toml", "[board]\nrestore = true\n");
+    board.begin();
+    board.restore();
+    assert!(board.users().contains("bob@example.org"), "{}", board.said());
+    assert_eq!(board.read("data/restored"), "pigeon-2\n");
+    let found = board.read("run/found");
+    assert!(found.contains("there is older mail in pigeon/pigeon. "), "{found}");
+    assert!(found.contains("pigeon/pigeonry on it is newer"), "{found}");
+    // Of two that are as new, the one that was begun later.
+    let manifest = board.path("media/stick/pigeon/pigeon/MANIFEST-1");
+    let made = |text: &str| text.lines().find(|line| line.starts_with("made ")).unwrap().to_owned();
+    let (first, second) = (board.manifest("pigeon").unwrap(), board.manifest("pigeon-2").unwrap());
+    fs::write(manifest, first.replace(&made(&first), &made(&second))).unwrap();
+    board.begin();
+    board.restore();
+    assert_eq!(board.read("data/restored"), "pigeon-2\n");
+}
+
+#[test]
+fn the_cards_lock_is_waited_for_as_long_as_its_holder_lives_and_only_a_dead_ones_is_taken_over() {
+    let board = Board::new();
+    let root = board.0.path().display().to_string();
+    let shell = |script: &str| {
+        let script = format!(". {root}/functions\n{}", script.replace("ROOT", &root));
+        Command::new("sh").arg("-c").arg(script).stdin(Stdio::piped()).spawn().unwrap()
+    };
+    let lock = || fs::read_link(board.path("run/boot-is-written")).ok().map(|pid| pid.display().to_string());
+    let until = |holds: &dyn Fn() -> bool| {
+        let begun = std::time::Instant::now();
+        while !holds() {
+            assert!(begun.elapsed().as_secs() < 20);
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    };
+    // Held by a subshell, which has the script's $$; what is nested in it neither waits nor gives the lock back.
+    let mut holder =
+        shell("(boot_writable; boot_writable; boot_readonly; report nested; : > ROOT/held; read -r line; boot_readonly)");
+    until(&|| board.path("held").exists());
+    assert!(lock().is_some_and(|pid| pid != holder.id().to_string()) && board.report() == "nested\n");
+    let mut waiting = [shell("report first"), shell("report second")];
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    assert_eq!(board.report(), "nested\n");
+    drop(holder.stdin.take());
+    assert!(holder.wait().unwrap().success());
+    waiting.iter_mut().for_each(|shell| assert!(shell.wait().unwrap().success()));
+    assert_eq!((board.report().lines().count(), lock()), (3, None));
+    // Killed while it held the lock: eight come at once, and each writes alone.
+    let mut killed = shell("boot_writable; : > ROOT/killed; read -r line");
+    until(&|| board.path("killed").exists());
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_eq!(lock(), Some(killed.id().to_string()));
+    let alone = "boot_writable; mkdir ROOT/alone || echo two >> ROOT/crowd; /bin/sleep 0.02; rmdir ROOT/alone; boot_readonly";
+    let mut shells: Vec<_> = (0..8).map(|_| shell(alone)).collect();
+    shells.iter_mut().for_each(|shell| assert!(shell.wait().unwrap().success()));
+    assert_eq!((board.read("crowd").as_str(), lock()), ("", None));
+    let left = fs::read_dir(board.path("run")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(left.into_iter().all(|name| !name.to_string_lossy().starts_with("boot-is-written")));
 }
 
 #[test]
