@@ -34,10 +34,11 @@ impl Board {
             ("hostname", "cat ROOT/hostname".to_owned()),
             ("usleep", "exec /bin/sleep 0.01".to_owned()),
             ("reboot", "echo rebooted >> ROOT/kmsg".to_owned()),
+            ("date", "if [ -e ROOT/seconds ]; then cat ROOT/seconds; else exec /bin/date \"$@\"; fi".to_owned()),
             (
                 "pigeon",
                 format!(
-                    "case \"$1 $2\" in 'update --apply') exec {pigeon} \"$@\" --slot a --system ROOT/etc ;; update*) exec {pigeon} \
+                    "if [ \"$3\" = backup ] && [ -e ROOT/is-busy ]; then echo 'another process has it open' >&2; exit 75; fi\ncase \"$1 $2\" in 'update --apply') exec {pigeon} \"$@\" --slot a --system ROOT/etc ;; update*) exec {pigeon} \
                      \"$@\" --system ROOT/etc ;; esac\nexec {pigeon} \"$@\""
                 ),
             ),
@@ -116,8 +117,27 @@ impl Board {
     }
 
     fn run(&self, script: &str) {
-        let output = Command::new("sh").arg(self.path(script)).output().unwrap();
+        self.run_with(script, &[]);
+    }
+
+    /// The exit code.
+    fn run_with(&self, script: &str, words: &[&str]) -> i32 {
+        let output = Command::new("sh").arg(self.path(script)).args(words).output().unwrap();
         assert!(output.stderr.is_empty(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+        output.status.code().unwrap()
+    }
+
+    /// A system that takes updates, and where the release of the tests' data goes on the stick.
+    fn takes_updates(&self) -> PathBuf {
+        self.account("alice@example.org");
+        self.write("boot/slots.env", &format!("{:\n<512}", "good=a\ntry=\ntries=0\n"));
+        for slot in ["a", "b"] {
+            fs::write(self.path(&format!("boot/slot-{slot}/system")), [b'o'; 8_192]).unwrap();
+        }
+        self.write("etc/pigeon-board", "rpi-arm64\n");
+        self.write("etc/pigeon-version", "0.1.0\n");
+        self.write("etc/pigeon/release.pub", include_str!("data/release/example.pub"));
+        self.path("media/stick/pigeon 0.2.0.pigeon-update")
     }
 
     /// What the first start of a card does before its settings are read: they are not there yet.
@@ -247,8 +267,9 @@ fn the_cards_lock_is_waited_for_as_long_as_its_holder_lives_and_only_a_dead_ones
         }
     };
     // Held by a subshell, which has the script's $$; what is nested in it neither waits nor gives the lock back.
-    let mut holder =
-        shell("(boot_writable; boot_writable; boot_readonly; report nested; : > ROOT/held; read -r line; boot_readonly)");
+    let mut holder = shell(
+        "(boot_writable; boot_writable; boot_readonly; report nested; : > ROOT/held; read -r line; boot_readonly)",
+    );
     until(&|| board.path("held").exists());
     assert!(lock().is_some_and(|pid| pid != holder.id().to_string()) && board.report() == "nested\n");
     let mut waiting = [shell("report first"), shell("report second")];
@@ -264,7 +285,8 @@ fn the_cards_lock_is_waited_for_as_long_as_its_holder_lives_and_only_a_dead_ones
     killed.kill().unwrap();
     killed.wait().unwrap();
     assert_eq!(lock(), Some(killed.id().to_string()));
-    let alone = "boot_writable; mkdir ROOT/alone || echo two >> ROOT/crowd; /bin/sleep 0.02; rmdir ROOT/alone; boot_readonly";
+    let alone =
+        "boot_writable; mkdir ROOT/alone || echo two >> ROOT/crowd; /bin/sleep 0.02; rmdir ROOT/alone; boot_readonly";
     let mut shells: Vec<_> = (0..8).map(|_| shell(alone)).collect();
     shells.iter_mut().for_each(|shell| assert!(shell.wait().unwrap().success()));
     assert_eq!((board.read("crowd").as_str(), lock()), ("", None));
@@ -319,19 +341,64 @@ fn a_failed_backup_is_in_the_report_once() {
     }
 }
 
+const RELEASE: &[u8] = include_bytes!("data/release/example.release");
+
+/// A download with another octet at its end.
+fn damaged() -> Vec<u8> {
+    let (last, all) = RELEASE.split_last().unwrap();
+    [all, &[last ^ 1]].concat()
+}
+
 #[test]
-fn an_update_is_applied_once_and_a_better_copy_of_a_bad_one_is_tried() {
-    const RELEASE: &[u8] = include_bytes!("data/release/example.release");
+fn an_update_that_did_not_stay_is_tried_three_times_each_on_another_day_or_plugging_in() {
+    let board = Board::new();
+    fs::write(board.takes_updates(), RELEASE).unwrap();
+    let is_tried = |days: u64, words: &[&str]| {
+        board.write("seconds", &(1_800_000_000 + days * 86_400).to_string());
+        // It fell back.
+        board.write("boot/slots.env", &format!("{:\n<512}", "good=a\ntry=\ntries=0\n"));
+        board.run_with("backup", words);
+        board.said().contains("rebooted")
+    };
+    assert!(is_tried(0, &[]));
+    // It met no network, as it tells itself; the stick was there at the start.
+    board.write("data/update-failed", "there was no network\n");
+    assert!(!is_tried(0, &[]));
+    let told = "it was started, and did not stay: there was no network. It is tried again tomorrow";
+    assert!(board.report().contains(told), "{}", board.report());
+    assert!(is_tried(1, &[]) && !is_tried(1, &[]));
+    assert!(is_tried(1, &["plugged"]));
+    assert!(!is_tried(1, &["plugged"]) && !is_tried(9, &[]));
+    assert!(board.report().contains("is not tried again: it was started, and did not stay"), "{}", board.report());
+}
+
+#[test]
+fn a_damaged_newest_update_does_not_hide_a_good_one_beside_it() {
+    let board = Board::new();
+    fs::write(board.takes_updates(), RELEASE).unwrap();
+    // As new, and looked at first.
+    fs::write(board.path("media/stick/zz.pigeon-update"), damaged()).unwrap();
+    board.run("backup");
+    assert!(board.said().contains("rebooted"));
+    assert!(board.report().contains("zz.pigeon-update: "), "{}", board.report());
+    assert!(board.read("boot/slots.env").starts_with("good=a\ntry=b\n"));
+}
+
+#[test]
+fn a_store_that_is_in_use_for_now_is_no_failed_backup() {
     let board = Board::new();
     board.account("alice@example.org");
-    board.write("boot/slots.env", &format!("{:\n<512}", "good=a\ntry=\ntries=0\n"));
-    for slot in ["a", "b"] {
-        fs::write(board.path(&format!("boot/slot-{slot}/system")), [b'o'; 8_192]).unwrap();
-    }
-    board.write("etc/pigeon-board", "rpi-arm64\n");
-    board.write("etc/pigeon-version", "0.1.0\n");
-    board.write("etc/pigeon/release.pub", include_str!("data/release/example.pub"));
-    let file = board.path("media/stick/pigeon 0.2.0.pigeon-update");
+    board.write("is-busy", "");
+    assert_eq!(board.run_with("backup", &[]), 75);
+    assert!(board.said().contains("no backup for now: another process") && board.report().is_empty());
+    fs::remove_file(board.path("is-busy")).unwrap();
+    assert_eq!(board.run_with("backup", &[]), 0);
+}
+
+#[test]
+fn an_update_is_applied_once_and_a_better_copy_of_a_bad_one_is_tried() {
+    let board = Board::new();
+    let file = board.takes_updates();
     let is_tried = || {
         board.run("backup");
         let said = board.said();
@@ -339,16 +406,13 @@ fn an_update_is_applied_once_and_a_better_copy_of_a_bad_one_is_tried() {
         said.contains("rebooted")
     };
     // A damaged download: told, and not written anew at each plugging in.
-    let mut damaged = RELEASE.to_vec();
-    let last = damaged.len() - 1;
-    *damaged.get_mut(last).unwrap() ^= 1;
-    fs::write(&file, &damaged).unwrap();
+    fs::write(&file, damaged()).unwrap();
     board.write("media/stick/other.pigeon-update", "something else");
     assert!(!is_tried());
     assert!(board.report().contains("is damaged or incomplete"), "{}", board.report());
     assert!(board.report().contains("other.pigeon-update: this is no release file"), "{}", board.report());
     assert!(!is_tried());
-    assert!(board.report().contains("pigeon 0.2.0.pigeon-update is not tried again"), "{}", board.report());
+    assert!(board.report().contains("It is tried again tomorrow, or when the stick"), "{}", board.report());
     let lines = board.report().lines().count();
     assert!(!is_tried());
     assert_eq!(board.report().lines().count(), lines, "{}", board.report());
