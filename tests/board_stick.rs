@@ -295,6 +295,56 @@ fn the_cards_lock_is_waited_for_as_long_as_its_holder_lives_and_only_a_dead_ones
 }
 
 #[test]
+fn the_cards_report_is_written_when_an_address_comes_or_goes_and_not_without_end() {
+    let board = Board::new();
+    let root = board.0.path().display().to_string();
+    board.write("boot/pigeon-report.txt", "Server: pigeon.local\nAddresses: none yet\n");
+    board.write("bin/mount", &format!("#!/bin/sh\necho \"$@\" >> {root}/mounts\n"));
+    // An interface that every machine has; one without an end is not told.
+    board.write(
+        "bin/ip",
+        &format!("#!/bin/sh\nfor one in $(cat {root}/ip); do echo \"1: lo    inet6 $one/64 scope global dynamic\"; done\necho '2: nobody    inet 192.0.2.99/24'\n"),
+    );
+    board.write("bin/seconds_up", &format!("#!/bin/sh\ncat {root}/uptime\n"));
+    for name in ["bin/ip", "bin/seconds_up"] {
+        fs::set_permissions(board.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    board.write("uptime", "100");
+    let tell = |name: &str, addresses: &str| {
+        board.write("run/board/name", name);
+        board.write("ip", addresses);
+        let script = format!(". {root}/functions\nunset -f seconds_up\ntell_addresses\nwait");
+        assert!(Command::new("sh").arg("-c").arg(script).status().unwrap().success());
+        let mounts = board.read("mounts").lines().filter(|line| line.contains("remount,rw")).count();
+        (mounts, board.report().lines().last().unwrap_or_default().to_owned())
+    };
+    assert_eq!(tell("pigeon", "192.0.2.10"), (1, "Addresses: 192.0.2.10".to_owned()));
+    assert_eq!(tell("pigeon", "192.0.2.10").0, 1);
+    assert_eq!(tell("pigeon", "192.0.2.10 2001:db8::10"), (2, "Addresses: 192.0.2.10, 2001:db8::10".to_owned()));
+    assert_eq!(tell("pigeon", "192.0.2.10"), (3, "Addresses: 192.0.2.10".to_owned()));
+    // A neighbour takes each name. What waits for its hour is begun only once; here it is not waited for.
+    board.write("run/told/later", "");
+    for number in 2..30 {
+        assert_eq!(tell(&format!("pigeon-{number}"), "192.0.2.10").0, (number + 2).min(10));
+    }
+    assert!(board.report().contains("Server: pigeon-8.local"), "{}", board.report());
+    for (uptime, mounts) in [(3_699, 10), (3_700, 11), (3_800, 11), (7_300, 12), (40_000, 13)] {
+        board.write("uptime", &uptime.to_string());
+        assert_eq!(tell(&format!("pigeon-{uptime}"), "192.0.2.10").0, mounts, "{uptime}");
+    }
+    // An hour later by itself.
+    fs::remove_file(board.path("run/told/later")).unwrap();
+    board.write("run/told/times", "40000 10");
+    board.write("bin/sleep", &format!("#!/bin/sh\necho 43600 > {root}/uptime\n"));
+    assert_eq!(tell("pigeon", "192.0.2.10").0, 13);
+    let begun = std::time::Instant::now();
+    while !board.report().contains("Server: pigeon.local") || board.path("run/told/lock").is_symlink() {
+        assert!(begun.elapsed().as_secs() < 20, "{}", board.report());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
 fn a_restore_that_is_wanted_and_not_done_keeps_the_stick_as_it_is() {
     let board = Board::new();
     board.account("alice@example.org");

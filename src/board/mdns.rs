@@ -22,6 +22,8 @@ const LOST_PAUSE: Duration = Duration::from_secs(1);
 const CONFLICTS_MAX: u32 = 15;
 const CONFLICTS_WITHIN: Duration = Duration::from_secs(10);
 const CONFLICT_PAUSE: Duration = Duration::from_secs(5);
+/// A wanted name that another machine had is asked for again after so long without a conflict.
+const WANTED_PAUSE: Duration = Duration::from_secs(3600);
 /// RFC 6762 section 6: no record is said to all twice within a second, however it is asked for.
 const SAME_PAUSE: Duration = Duration::from_secs(1);
 /// How often addresses are looked at: a cable, another network.
@@ -65,20 +67,40 @@ struct Responder<'s> {
     unicasts: (Duration, u32),
     /// When another had our name the last time, and how often in a row.
     conflicts: (Duration, u32),
+    /// The number of the name that was told; 0: none yet.
+    told: u32,
+    /// Whether the addresses are others since.
+    has_moved: bool,
 }
 
 impl<'s> Responder<'s> {
     fn new(wanted: &'s str, services: &'s [(&'s str, u16)]) -> Self {
         let state = State::Probing { sent: 0 };
         let (said, unicasts, conflicts) = (Vec::new(), (Duration::ZERO, 0), (Duration::ZERO, 0));
-        Self { wanted, number: 1, services, locals: Vec::new(), state, due: None, said, unicasts, conflicts }
+        Self {
+            wanted,
+            number: 1,
+            services,
+            locals: Vec::new(),
+            state,
+            due: None,
+            said,
+            unicasts,
+            conflicts,
+            told: 0,
+            has_moved: false,
+        }
     }
 
     fn label(&self) -> String {
-        if self.number == 1 {
+        self.label_of(self.number)
+    }
+
+    fn label_of(&self, number: u32) -> String {
+        if number == 1 {
             return self.wanted.to_owned();
         }
-        let number = format!("-{}", self.number);
+        let number = format!("-{number}");
         let room = LABEL_BYTES_MAX.saturating_sub(number.len());
         format!("{}{number}", self.wanted.get(..room).unwrap_or(self.wanted))
     }
@@ -103,8 +125,21 @@ impl<'s> Responder<'s> {
     fn on_addresses(&mut self, now: Duration, locals: Vec<Local>) {
         if locals != self.locals {
             self.locals = locals;
+            self.has_moved = true;
             self.probe(now);
         }
+    }
+
+    /// The name without `.local`, where there is something to tell: it is ours and was not told, or its addresses are others.
+    fn news(&mut self) -> Option<String> {
+        if self.state == State::Serving && self.told != self.number {
+            self.told = self.number;
+            log::info!("answering for name={}.local", self.label());
+        } else if !self.has_moved || self.told == 0 {
+            return None;
+        }
+        self.has_moved = false;
+        Some(self.label_of(self.told))
     }
 
     fn probe(&mut self, at: Duration) {
@@ -126,7 +161,15 @@ impl<'s> Responder<'s> {
                 let probes = self.interfaces().into_iter().map(probe).collect();
                 (probes, State::Probing { sent: sent + 1 }, Some(PROBE_PAUSE))
             }
-            State::Announcing { sent: ANNOUNCEMENTS } | State::Serving => (Vec::new(), State::Serving, None),
+            State::Announcing { sent: ANNOUNCEMENTS } => {
+                let again = self.conflicts.0.saturating_add(WANTED_PAUSE);
+                (Vec::new(), State::Serving, (self.number > 1).then(|| again.saturating_sub(now)))
+            }
+            // Only with another name than the wanted one.
+            State::Serving => {
+                self.number = 1;
+                (Vec::new(), State::Probing { sent: 0 }, Some(Duration::ZERO))
+            }
             State::Announcing { sent } => {
                 let interfaces = self.interfaces().into_iter();
                 let all = |interface| self.say_to_all(now, interface, self.ours(interface), Vec::new());
@@ -262,7 +305,7 @@ impl<'s> Responder<'s> {
 }
 
 /// Answers for `wanted`.local for ever; `services` are kinds (`_imaps`) with their ports. On `interface` alone, if one is named.
-/// `taken` is told the name without `.local`, once it is ours and when it becomes another.
+/// `taken` is told the name without `.local`, once it is ours, when it becomes another, and when the addresses change.
 pub fn answer_for_name(
     wanted: &str,
     services: &[(&str, u16)],
@@ -273,7 +316,6 @@ pub fn answer_for_name(
     let start = Instant::now();
     let mut responder = Responder::new(wanted, services);
     let mut looked: Option<Instant> = None;
-    let mut told = 0;
     let mut octets = vec![0; DATAGRAM_BYTES_MAX];
     loop {
         if looked.is_none_or(|at| at.elapsed() >= LOOK_PAUSE) {
@@ -283,10 +325,8 @@ pub fn answer_for_name(
             responder.on_addresses(start.elapsed(), locals);
         }
         send(&group, responder.on_time(start.elapsed()));
-        if responder.state == State::Serving && told != responder.number {
-            told = responder.number;
-            log::info!("answering for name={}.local", responder.label());
-            taken(&responder.label());
+        if let Some(name) = responder.news() {
+            taken(&name);
         }
         let due = responder.due.map_or(LOOK_PAUSE, |due| due.saturating_sub(start.elapsed())).min(LOOK_PAUSE);
         match group.receive(&mut octets, due) {
@@ -491,6 +531,47 @@ mod tests {
         }
         assert!(asked.len() > 20 && asked.len() <= 15 + 12, "{asked:?}");
         assert!(asked[14..].windows(2).all(|pair| pair[1] - pair[0] >= 5_000), "{asked:?}");
+    }
+
+    #[test]
+    fn after_an_hour_of_quiet_the_wanted_name_is_asked_for_again() {
+        let neighbour: SocketAddr = "192.0.2.77:5353".parse().unwrap();
+        let theirs = print_response(&address_records("pigeon", &["192.0.2.77".parse().unwrap()]), &[], None);
+        for is_there in [true, false] {
+            let mut responder = responder();
+            responder.on_time(at(10));
+            responder.on_message(at(100), &theirs, neighbour);
+            served(&mut responder, at(100));
+            assert_eq!(responder.on_time(at(3_600_099)), []);
+            assert_eq!((responder.label().as_str(), responder.state), ("pigeon-2", State::Serving));
+            responder.on_time(at(3_600_100));
+            assert_eq!((responder.label().as_str(), responder.state), ("pigeon", State::Probing { sent: 0 }));
+            assert_eq!(responder.on_time(at(3_600_110)).len(), 1);
+            if is_there {
+                responder.on_message(at(3_600_200), &theirs, neighbour);
+            }
+            assert_eq!(served(&mut responder, at(3_600_200)).len(), if is_there { 5 } else { 4 });
+            assert_eq!(responder.label(), if is_there { "pigeon-2" } else { "pigeon" });
+            // An hour after that, and never where it is the wanted one.
+            assert_eq!(responder.due, is_there.then(|| at(7_200_200)));
+        }
+    }
+
+    #[test]
+    fn the_name_is_told_once_and_again_when_the_addresses_change_or_go() {
+        let mut responder = responder();
+        assert_eq!(responder.news(), None, "asked for and not ours yet");
+        served(&mut responder, at(0));
+        assert_eq!((responder.news().as_deref(), responder.news()), (Some("pigeon"), None));
+        responder.on_addresses(at(20_000), locals("192.0.2.10"));
+        assert_eq!(responder.news(), None, "the same");
+        let more = [locals("192.0.2.10"), locals("2001:db8::10")].concat();
+        responder.on_addresses(at(25_000), more);
+        assert_eq!((responder.news().as_deref(), responder.news()), (Some("pigeon"), None));
+        served(&mut responder, at(25_000));
+        assert_eq!(responder.news(), None, "it is the name that was told");
+        responder.on_addresses(at(40_000), Vec::new());
+        assert_eq!((responder.news().as_deref(), responder.news()), (Some("pigeon"), None));
     }
 
     #[test]

@@ -112,7 +112,8 @@ Example:
     #[command(after_help = "\
 Multicast DNS (RFC 6762) for the name and, where --config names the server's configuration, for what
 mail programs look for (RFC 6763), at the ports it listens on. If another machine has the name, it
-becomes NAME-2. The name that is taken is printed, a line each time that it changes.
+becomes NAME-2, and asks for NAME again an hour after the last conflict. The name that is taken is
+printed, a line each time that it or the machine's addresses change.
 
 Example:
   pigeon --config /data/mail/pigeon.toml board mdns --name pigeon")]
