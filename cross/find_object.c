@@ -6,6 +6,7 @@
  * nothing, takes no lock. `cross/test TARGET panic` makes a session panic under qemu-user. */
 #define _GNU_SOURCE
 #include <link.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,6 +17,13 @@ struct dl_find_object {
   void *dlfo_link_map;
   void *dlfo_eh_frame;
   unsigned long long dlfo_reserved[7];
+};
+
+/* The unwinder refers to these weakly, as if they might be absent, and calls all of them where one is there. A static link takes nothing
+ * for a weak reference, so without these it would call the null address (amd64's first step of every panic). */
+__attribute__((used)) static void *const with_threads[] = {
+    (void *)pthread_once,        (void *)pthread_mutex_lock,  (void *)pthread_mutex_unlock,
+    (void *)pthread_key_create,  (void *)pthread_getspecific, (void *)pthread_setspecific,
 };
 
 struct search {

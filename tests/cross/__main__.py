@@ -270,6 +270,7 @@ def panic_release(board):
     words = ["build", "--release", "--bin", "pigeon", "--config", "profile.release.package.pigeon.debug-assertions=true"]
     made = cargo(board.target, words, BUILD_S_MAX)["pigeon"]
     program = BUILT / "cross" / board.target.triple / "pigeon-with-assertions"
+    program.parent.mkdir(parents=True, exist_ok=True)
     made.rename(program)  # nobody takes it for the release
     _panic(board, program)
 
