@@ -211,10 +211,12 @@ fn a_backup_of_many_segments_needs_few_open_files() {
         from.create(&name).unwrap().write_at(0, &[7; 100]).unwrap();
         names.push(name);
     }
-    let done =
-        backup::back_up(&from, &to, &backup::Content { batch: (1, 1), names: &names, made_s: 0 }, &mut |_, _| {
-            most = open_files().max(most)
-        });
+    let done = backup::back_up(
+        &from,
+        &to,
+        &backup::Content { batch: (1, 1), names: &names, needed: &[], is_damaged: false, made_s: 0 },
+        &mut |_, _| most = open_files().max(most),
+    );
     std::fs::remove_dir_all(&root).unwrap();
     assert!(done.is_ok(), "{done:?}");
     assert!(most < before + 50, "{most} files are open");

@@ -5,24 +5,46 @@ use super::file;
 use super::output::{Failure, complain, failed, say};
 use crate::base::Clock;
 use crate::config::{Config, human_bytes};
-use crate::serve::{Answer, RESTORED, RESTORING, Request, World, ask, beside, connect, create_folder};
-use crate::store::backup::{self, BackupError, Content, Manifest};
-use crate::store::{Disk, Lock, RealDisk};
+use crate::serve::{Answer, RESTORED, RESTORING, Request, World, ask, become_owner, beside, connect, create_folder};
+use crate::store::backup::{self, BackupError, Content, Copied, Manifest};
+use crate::store::{Disk, RealDisk};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+/// Files that are named one by one, of those that the store has lost.
+const LOST_TOLD_MAX: usize = 8;
 
 /// What keeps the files of a store as they are while they are copied.
 enum Held {
     /// The running server, as long as it is connected with.
     Server(#[expect(dead_code, reason = "held until it is dropped")] crate::net::LocalClient),
-    /// Nobody else may open the store.
-    Alone(#[expect(dead_code, reason = "held until it is dropped")] Lock),
+    /// A thread of ours that has the store open, as its owner: it ends when the sender is gone.
+    Alone(#[expect(dead_code, reason = "held until it is dropped")] Opened),
 }
 
-/// What is held, the last batch in it, and its files.
-type HeldFiles = (Held, (u64, u32), Vec<String>);
+/// A thread that has the store open.
+struct Opened(Option<(Sender<()>, JoinHandle<()>)>);
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        if let Some((until, thread)) = self.0.take() {
+            drop(until);
+            drop(thread.join());
+        }
+    }
+}
+
+/// What a backup is made of.
+struct Files {
+    batch: (u64, u32),
+    names: Vec<String>,
+    needed: Vec<u64>,
+    is_damaged: bool,
+}
 
 pub(super) fn back_up(config: Option<&Path>, target: &Path) -> Result<(), Failure> {
     let config = file::load(&file::of_verb(config))?.config;
@@ -32,18 +54,18 @@ pub(super) fn back_up(config: Option<&Path>, target: &Path) -> Result<(), Failur
         backup::refuse_other(&RealDisk::read_only(&config.data), &RealDisk::read_only(target))
             .map_err(|error| told(&error, target))?;
     }
-    let (held, batch, names) = hold(&config)?;
-    let from = disk(&config.data)?;
+    let (held, files) = hold(&config)?;
+    // Only read, and whatever the server's user has put there instead of a file is not followed.
+    let from = RealDisk::read_only(&config.data);
     let to = disk(target)?;
     let made_s = u64::try_from(Clock::system().unix_s()).unwrap_or(0);
     let mut bar = Bar::new("copying");
-    let content = Content { batch, names: &names, made_s };
+    let Files { batch, names, needed, is_damaged } = &files;
+    let content = Content { batch: *batch, names, needed, is_damaged: *is_damaged, made_s };
     let copied = backup::back_up(&from, &to, &content, &mut |done, total| bar.at(done, total));
     drop((bar, held));
     let copied = copied.map_err(|error| told(&error, target))?;
-    for name in &copied.unreadable {
-        complain(&format!("pigeon: a part of {name} cannot be read; what it holds is not in the backup\n"));
-    }
+    complain(&damage_of(&copied));
     say(&format!(
         "{}: complete, {} in {} files; {} in {} of them new\n",
         target.display(),
@@ -52,7 +74,33 @@ pub(super) fn back_up(config: Option<&Path>, target: &Path) -> Result<(), Failur
         human_bytes(copied.new_bytes),
         copied.new_files
     ))?;
-    if copied.unreadable.is_empty() { Ok(()) } else { Err(Failure::Told) }
+    let is_whole = copied.unreadable.is_empty() && copied.kept.is_empty() && copied.lost.is_empty();
+    if is_whole { Ok(()) } else { Err(Failure::Told) }
+}
+
+/// What the store has lost, a line each.
+fn damage_of(copied: &Copied) -> String {
+    let unreadable = copied
+        .unreadable
+        .iter()
+        .map(|name| format!("pigeon: a part of {name} cannot be read; what it holds is not in the backup\n"));
+    let kept = copied.kept.iter().map(|name| {
+        format!("pigeon: {name} is missing in the store, or a part of it; the backup keeps the copy it had\n")
+    });
+    let lost = copied.lost.iter().map(|number| {
+        format!("pigeon: segment {number} is missing in the store, and there is no copy of it; its messages are lost\n")
+    });
+    let count = copied.unreadable.len() + copied.kept.len() + copied.lost.len();
+    let mut text: String = lost.chain(unreadable).chain(kept).take(LOST_TOLD_MAX).collect();
+    if count > LOST_TOLD_MAX {
+        text.push_str(&format!("pigeon: and {} more\n", count - LOST_TOLD_MAX));
+    }
+    if count > 0 {
+        text.push_str(
+            "    remedy: `pigeon verify` names the messages; `pigeon restore --to` brings back elsewhere what the backup has\n",
+        );
+    }
+    text
 }
 
 /// Restores into a temporary place beside the data, and looks whether everything is there.
@@ -108,7 +156,7 @@ fn check_in(
         Err(refusal) => return Err(bad(format!("it cannot be read: {refusal:?}"))),
     }
     match sequence {
-        // A backup of a store that nobody had open does not know how far it went.
+        // A backup that a version before made of a store that nobody had open does not know how far it went.
         Ok(sequence) if sequence == manifest.batch.0 || manifest.batch.0 == 0 => Ok(()),
         Ok(sequence) => Err(bad(format!("it ends with batch {sequence} instead of {}", manifest.batch.0))),
         Err(refusal) => Err(bad(format!("its index cannot be read: {refusal:?}"))),
@@ -176,12 +224,13 @@ pub(super) fn lost(world: &World) -> String {
     text
 }
 
-/// Has the files of a store kept as they are, by the running server or because nobody else opens it; the last batch in
-/// them, and their names.
-fn hold(config: &Config) -> Result<HeldFiles, Failure> {
+/// Has the files of a store kept as they are, by the running server or by opening it ourselves.
+fn hold(config: &Config) -> Result<(Held, Files), Failure> {
     if let Some(mut client) = connect(&config.data)? {
         return match ask(&mut client, &Request::Hold) {
-            Ok(Answer::Held { sequence, crc, names }) => Ok((Held::Server(client), (sequence, crc), names)),
+            Ok(Answer::Held { sequence, crc, names, needed, is_damaged }) => {
+                Ok((Held::Server(client), Files { batch: (sequence, crc), names, needed, is_damaged }))
+            }
             Ok(other) => Err(failed(other)),
             Err(error) => Err(Failure::TryLater(format!("the server did not answer: {error}"))),
         };
@@ -189,13 +238,38 @@ fn hold(config: &Config) -> Result<HeldFiles, Failure> {
     if !super::manage::has_store(config)? {
         return Err(Failure::Failed(format!("there is no store in {}", config.data.display())));
     }
-    let disk = disk(&config.data)?;
-    let failed = |error: io::Error| Failure::Failed(format!("{}: {error}", config.data.display()));
-    let Some(lock) = disk.lock().map_err(failed)? else {
-        return Err(Failure::TryLater(format!("another process has {} open", config.data.display())));
+    let (told, tells) = channel();
+    let (until, ends) = channel();
+    let of = config.clone();
+    let thread = std::thread::Builder::new().name("store".to_owned()).spawn(move || open_until(&of, &told, &ends));
+    let thread = thread.map_err(|error| Failure::Failed(format!("cannot start a thread: {error}")))?;
+    let opened = Opened(Some((until, thread)));
+    let files = tells.recv().map_err(|_| Failure::Failed("opening the store came to no end".to_owned()))??;
+    Ok((Held::Alone(opened), files))
+}
+
+/// Opens the store, tells what a backup is made of, and keeps it until nobody wants it any more. As its owner: root copies, but
+/// what the store writes meanwhile must be the server's.
+fn open_until(config: &Config, told: &Sender<Result<Files, Failure>>, ends: &Receiver<()>) {
+    let opened = become_owner(&config.data)
+        .map_err(|error| Failure::Failed(format!("cannot work as the owner of {}: {error}", config.data.display())))
+        .and_then(|()| Ok(World::open(config)?));
+    let world = match opened {
+        Ok(world) => world,
+        Err(failure) => return drop(told.send(Err(failure))),
     };
-    let names = backup::names_at_rest(&disk).map_err(failed)?;
-    Ok((Held::Alone(lock), (0, 0), names))
+    match smol::future::block_on(world.store.hold()) {
+        Ok(held) => {
+            let (names, needed) = (held.names.clone(), held.needed.clone());
+            let files = Files { batch: held.batch, names, needed, is_damaged: held.is_damaged };
+            if told.send(Ok(files)).is_ok() {
+                // Ends with an error, when the other end is gone.
+                let _ = ends.recv();
+            }
+        }
+        Err(refusal) => drop(told.send(Err(Failure::Failed(format!("the store cannot be held: {refusal:?}"))))),
+    }
+    world.close();
 }
 
 fn newest(folder: &Path) -> Result<(RealDisk, Manifest), Failure> {
@@ -226,7 +300,7 @@ fn told(error: &BackupError, folder: &Path) -> Failure {
         BackupError::NoRoom(..) => "\n    remedy: make room, or take a larger one",
         BackupError::Damaged(_) => "\n    remedy: take another copy; back up again into an empty folder",
         BackupError::Backup(..) => "\n    what was complete before still is",
-        BackupError::Store(..) => "",
+        BackupError::Store(..) | BackupError::Strange(_) => "",
     };
     Failure::Failed(format!("{}: {error}{remedy}", folder.display()))
 }

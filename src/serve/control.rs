@@ -112,9 +112,9 @@ async fn converse(server: &Server, long: &Long, mut stream: LocalStream) -> io::
                 Some(place) => match server.world.store.hold().await {
                     Ok(files) => {
                         let (sequence, crc) = files.batch;
-                        let names = files.names.clone();
+                        let (names, needed, is_damaged) = (files.names.clone(), files.needed.clone(), files.is_damaged);
                         held = Some((files, place));
-                        Answer::Held { sequence, crc, names }
+                        Answer::Held { sequence, crc, names, needed, is_damaged }
                     }
                     Err(refusal) => try_later(&Error::Store(refusal).to_string()),
                 },

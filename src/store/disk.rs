@@ -3,6 +3,8 @@
 
 use super::pulse::Pulse;
 use super::sabotage::{self, Sabotage};
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::io::Errno;
 use std::fmt::Debug;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::hash::BuildHasher;
@@ -130,10 +132,24 @@ impl RealDisk {
 }
 
 impl RealDisk {
-    /// A folder that is there and only read.
+    /// A folder that is there and only read; no link in it is followed, for it may be another user's.
     pub fn read_only(root: &Path) -> Self {
         Self { root: root.to_owned(), reads_only: true }
     }
+}
+
+/// Opens a plain file below a folder for reading; links and what leads out of it are refused, pipes are not waited for.
+fn open_beneath(root: &Path, name: &str) -> io::Result<File> {
+    let folder = File::open(root)?;
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
+    let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let opened = match openat2(&folder, name, flags, Mode::empty(), within) {
+        // Kernels before 5.6, and sandboxes that do not know it.
+        Err(Errno::NOSYS | Errno::PERM) => openat(&folder, name, flags, Mode::empty()),
+        opened => opened,
+    };
+    let file = File::from(opened?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no plain file")) }
 }
 
 impl Disk for RealDisk {
@@ -148,8 +164,10 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let path = self.root.join(name);
-        let file = OpenOptions::new().read(true).write(!self.reads_only).open(path)?;
+        if self.reads_only {
+            return Ok(Arc::new(RealFile(open_beneath(&self.root, name)?)));
+        }
+        let file = OpenOptions::new().read(true).write(true).open(self.root.join(name))?;
         Ok(Arc::new(RealFile(file)))
     }
 

@@ -469,9 +469,11 @@ impl Life {
                     back_up(&disk, &stick, &held.content(0), &mut go_on)
                 } else {
                     let (disk, stick) = (self.disk.clone(), stick.clone());
-                    let (batch, names) = (held.batch, held.names.clone());
+                    let (batch, names, needed) = (held.batch, held.names.clone(), held.needed.clone());
+                    let is_damaged = held.is_damaged;
                     smol::block_on(executor.run(smol::unblock(move || {
-                        back_up(&disk, &stick, &Content { batch, names: &names, made_s: 0 }, &mut |_, _| ())
+                        let content = Content { batch, names: &names, needed: &needed, is_damaged, made_s: 0 };
+                        back_up(&disk, &stick, &content, &mut |_, _| ())
                     })))
                 };
                 drop(held);

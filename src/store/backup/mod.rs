@@ -3,7 +3,8 @@
 //! folder copies only what is new; what an older manifest needs stays until a newer one is complete.
 //!
 //! A folder belongs to one store: another's, or a later state of the same, is refused and left as it is. Nothing is copied
-//! into a folder before it durably has the store's identity, so that a first backup that broke off is known, too.
+//! into a folder before it durably has the store's identity, so that a first backup that broke off is known, too. What the
+//! store has lost, and the backup before still holds, stays in the backup.
 
 mod manifest;
 mod owner;
@@ -13,6 +14,7 @@ pub use owner::refuse_other;
 
 use super::disk::{Disk, DiskFile, create_whole, folder_of, is_unreadable};
 use super::identity;
+use super::rows;
 use super::segment::PAGE_BYTES;
 use super::snapshot::SnapshotError;
 use super::{Refusal, Shared, Store};
@@ -37,6 +39,10 @@ pub struct Held {
     pub batch: (u64, u32),
     /// The files' names.
     pub names: Vec<String>,
+    /// Segments that must be among them, because mail lies in them.
+    pub needed: Vec<u64>,
+    /// Whether something of the store was lost before this start: then nobody knows all that should be among them.
+    pub is_damaged: bool,
     #[expect(dead_code, reason = "held until it is dropped")]
     guard: MutexGuardArc<()>,
 }
@@ -44,17 +50,22 @@ pub struct Held {
 impl Held {
     /// What there is to back up, at this time (seconds since 1970).
     pub fn content(&self, made_s: u64) -> Content<'_> {
-        Content { batch: self.batch, names: &self.names, made_s }
+        let Self { batch, names, needed, is_damaged, .. } = self;
+        Content { batch: *batch, names, needed, is_damaged: *is_damaged, made_s }
     }
 }
 
 /// What goes into a backup.
 #[derive(Clone, Copy, Debug)]
 pub struct Content<'a> {
-    /// The last batch in it: sequence and checksum; zeros when nobody has the store open.
+    /// The last batch in it: sequence and checksum.
     pub batch: (u64, u32),
     /// The files' names.
     pub names: &'a [String],
+    /// Segments that must be among them, because mail lies in them.
+    pub needed: &'a [u64],
+    /// Whether more than these may be missing: then all segments of the backup before stay in this one.
+    pub is_damaged: bool,
     /// When it is made, seconds since 1970; told in the manifest.
     pub made_s: u64,
 }
@@ -72,6 +83,10 @@ pub struct Copied {
     pub new_bytes: u64,
     /// Files of which a part could not be read; zeros stand for it.
     pub unreadable: Vec<String>,
+    /// Segments that the store has lost, all or the end of them; the copy of the backup before stands for them.
+    pub kept: Vec<String>,
+    /// Segments that the store has lost, and that no backup here has.
+    pub lost: Vec<u64>,
 }
 
 /// Why a backup or a restore failed.
@@ -87,6 +102,8 @@ pub enum BackupError {
     Nothing,
     /// The folder has other things in it, this among them.
     NotOurs(String),
+    /// The store is said to have a file of this name, which none has.
+    Strange(String),
     /// The folder is another store's.
     OtherStore,
     /// The folder's backup goes further than the store: the last batch there, and here.
@@ -103,6 +120,7 @@ impl fmt::Display for BackupError {
             Self::Damaged(name) => write!(f, "{name} of the backup is damaged"),
             Self::Nothing => f.write_str("there is no complete backup"),
             Self::NotOurs(name) => write!(f, "{name} is there, and no backup"),
+            Self::Strange(name) => write!(f, "{name:?} is no name of a store's file"),
             Self::OtherStore => f.write_str("it holds a backup of another store"),
             Self::Later(there, here) => {
                 write!(f, "it holds a later state of this store: up to batch {there}, and this is at batch {here}")
@@ -131,7 +149,11 @@ impl Store {
         let shared = self.shared.clone();
         let names = self.shared.workers.run(move || names(&*shared.disk, bound)).await;
         let names = names.ok_or(Refusal::Unavailable)?.map_err(|error| super::refusal_of(&error))?;
-        Ok(Held { batch: (position.sequence, position.crc), names, guard })
+        let segments = self.shared.query(|rx| Ok(rows::segments(rx)?)).await?;
+        let is_needed = |(number, (live_bytes, _)): &(u64, (u64, u64))| *number < bound && *live_bytes > 0;
+        let needed = segments.into_iter().filter(is_needed).map(|(number, _)| number).collect();
+        let is_damaged = self.damage().1 > 0;
+        Ok(Held { batch: (position.sequence, position.crc), names, needed, is_damaged, guard })
     }
 }
 
@@ -167,11 +189,6 @@ fn names(disk: &dyn Disk, bound: u64) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// The files that a store needs which nobody has open.
-pub fn names_at_rest(disk: &dyn Disk) -> io::Result<Vec<String>> {
-    names(disk, u64::MAX)
-}
-
 /// Copies held files into a backup and completes it; what is new there is read back and compared before. Blocks.
 pub fn back_up(
     from: &dyn Disk,
@@ -179,36 +196,63 @@ pub fn back_up(
     content: &Content<'_>,
     progress: &mut Progress<'_>,
 ) -> Result<Copied, BackupError> {
-    let Content { batch, names, made_s } = *content;
+    let Content { batch, names, needed, is_damaged, made_s } = *content;
+    // Whoever is asked for names may be anybody: none leads out of the store's folder, or out of the backup's.
+    if let Some(name) = names.iter().find(|name| !is_inside(name) || name.contains(char::is_whitespace)) {
+        return Err(BackupError::Strange(name.clone()));
+    }
     let (before, store) = refuse_other(from, to)?;
     if let Some(before) = &before
-        && batch.0 != 0
         && before.batch.0 > batch.0
     {
         return Err(BackupError::Later(before.batch.0, batch.0));
     }
     let number = numbers(to)?.last().map_or(1, |number| number + 1);
+    if store.is_some() && (before.is_some() || number == 1) {
+        // Attempts that broke off must not take the room of this one. Where a manifest is damaged, what is there stays till then.
+        clear(to, before.as_ref(), None);
+    }
     let known: BTreeMap<&str, &BackupFile> =
         before.iter().flat_map(|manifest| &manifest.files).map(|file| (file.stored.as_str(), file)).collect();
+    let mut copied = Copied::default();
     let mut plan = Vec::new();
     let (mut old_bytes, mut new_bytes) = (0, 0);
     for name in names {
         let file = from.open(name).map_err(|error| BackupError::Store(name.clone(), error))?;
         let bytes = file.len().map_err(|error| BackupError::Store(name.clone(), error))?;
-        let kept = known.values().find(|kept| kept.name == *name && is_same(&*file, bytes, to, kept));
+        // What versions before made of a store at rest (batch 0) was not sealed.
+        let is_sealed = before.as_ref().is_some_and(|before| before.batch.0 != 0);
+        let kept = known.values().find(|kept| kept.name == *name && is_sealed).and_then(|kept| {
+            let found = compare(&*file, bytes, to, kept);
+            if found == Found::Less {
+                copied.kept.push(name.clone());
+            }
+            (found != Found::Other).then_some(*kept)
+        });
         match kept {
-            Some(_) => old_bytes += bytes,
+            Some(kept) => old_bytes += kept.bytes,
             None => new_bytes += bytes,
         }
-        plan.push((name, bytes, kept.map(|kept| (*kept).clone())));
+        plan.push((name.as_str(), bytes, kept.cloned()));
     }
+    let is_there: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+    for kept in known.values().filter(|kept| !is_there.contains(kept.name.as_str())) {
+        let is_needed = segment_of(&kept.name).is_some_and(|number| is_damaged || needed.contains(&number));
+        if is_needed {
+            copied.kept.push(kept.name.clone());
+            old_bytes += kept.bytes;
+            plan.push((kept.name.as_str(), kept.bytes, Some((*kept).clone())));
+        }
+    }
+    let saved: BTreeSet<u64> = plan.iter().filter_map(|(name, ..)| segment_of(name)).collect();
+    copied.lost = needed.iter().copied().filter(|number| !saved.contains(number)).collect();
     if let Ok(free) = to.free_bytes()
         && free < new_bytes
     {
         return Err(BackupError::NoRoom(new_bytes, free));
     }
     let (mut done, total) = (0, 2 * new_bytes);
-    let mut copied = Copied { bytes: old_bytes + new_bytes, new_bytes, ..Copied::default() };
+    (copied.bytes, copied.new_bytes) = (old_bytes + new_bytes, new_bytes);
     let mut files = Vec::with_capacity(plan.len());
     let mut new = Vec::new();
     for (name, bytes, kept) in plan {
@@ -216,26 +260,26 @@ pub fn back_up(
         files.push(match kept {
             Some(kept) => kept,
             None => {
-                let stored = match known.contains_key(name.as_str()) {
+                let stored = match known.contains_key(name) {
                     // What the manifest before needs is not overwritten.
                     true => format!("{name}.{number}"),
-                    false => name.clone(),
+                    false => name.to_owned(),
                 };
-                let file = from.open(name).map_err(|error| BackupError::Store(name.clone(), error))?;
+                let file = from.open(name).map_err(|error| BackupError::Store(name.to_owned(), error))?;
                 let mut unreadable = false;
                 let crc = copy(&*file, (name, bytes), (to, &stored), &mut unreadable, &mut |bytes| {
                     done += bytes;
                     progress(done, total);
                 })?;
                 if unreadable {
-                    copied.unreadable.push(name.clone());
+                    copied.unreadable.push(name.to_owned());
                 }
                 if name == identity::FILE {
                     to.sync_folder("").map_err(|error| BackupError::Backup(stored.clone(), error))?;
                 }
                 copied.new_files += 1;
                 new.push(files.len());
-                BackupFile { name: name.clone(), stored, bytes, crc }
+                BackupFile { name: name.to_owned(), stored, bytes, crc }
             }
         });
     }
@@ -255,19 +299,42 @@ pub fn back_up(
     if newest(to)? != manifest {
         return Err(BackupError::Damaged(name));
     }
-    clear(to, &manifest, before.as_ref());
+    clear(to, Some(&manifest), before.as_ref());
     Ok(copied)
 }
 
-/// Whether a file of the backup is the one at hand: segments and snapshots never change once they are sealed, nor does
-/// the identity, all of which is in its first octets.
-fn is_same(file: &dyn DiskFile, bytes: u64, to: &dyn Disk, kept: &BackupFile) -> bool {
-    let never_changes = ["log", "snapshots"].contains(&folder_of(&kept.name)) || kept.name == identity::FILE;
-    if kept.bytes != bytes || !never_changes {
-        return false;
+/// A segment's number in the name of a file.
+fn segment_of(name: &str) -> Option<u64> {
+    name.strip_prefix("log/").and_then(super::segment::parse_name).map(|(_, number)| number)
+}
+
+/// What a file is to the one of that name in a backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Same,
+    /// The same, of which a part is lost: its end, or its head.
+    Less,
+    Other,
+}
+
+/// Segments and snapshots never change once they are sealed, nor does the identity, all of which is in its first octets.
+fn compare(file: &dyn DiskFile, bytes: u64, to: &dyn Disk, kept: &BackupFile) -> Found {
+    let is_segment = segment_of(&kept.name).is_some();
+    let never_changes = is_segment || folder_of(&kept.name) == "snapshots" || kept.name == identity::FILE;
+    let Ok((length, there)) = to.open(&kept.stored).and_then(|there| Ok((there.len()?, head(&*there, kept.bytes)?)))
+    else {
+        return Found::Other;
+    };
+    if !never_changes || length != kept.bytes {
+        return Found::Other;
     }
-    let there = to.open(&kept.stored).and_then(|there| Ok((there.len()?, head(&*there, bytes)?)));
-    matches!((there, head(file, bytes)), (Ok((length, there)), Ok(here)) if length == bytes && there == here)
+    match head(file, bytes) {
+        Ok(here) if bytes == kept.bytes && here == there => Found::Same,
+        Ok(here) if is_segment && bytes < kept.bytes && there.starts_with(&here) => Found::Less,
+        Ok(here) if is_segment && here.iter().all(|octet| *octet == 0) => Found::Less,
+        Err(error) if is_segment && is_unreadable(&error) => Found::Less,
+        _ => Found::Other,
+    }
 }
 
 /// The first octets of a file of this length.
@@ -346,8 +413,9 @@ fn prove_file(disk: &dyn Disk, file: &BackupFile, progress: &mut dyn FnMut(u64))
 }
 
 /// Removes what only the backup before, or a broken attempt, needed; nothing that is not ours.
-fn clear(to: &dyn Disk, manifest: &Manifest, before: Option<&Manifest>) {
-    let needed: BTreeSet<&str> = manifest.files.iter().map(|file| file.stored.as_str()).collect();
+fn clear(to: &dyn Disk, manifest: Option<&Manifest>, before: Option<&Manifest>) {
+    let needed: BTreeSet<&str> =
+        manifest.iter().flat_map(|manifest| &manifest.files).map(|file| file.stored.as_str()).collect();
     let listed: BTreeSet<&str> =
         before.iter().flat_map(|before| &before.files).map(|file| file.stored.as_str()).collect();
     let remove = |name: &str| {
@@ -355,7 +423,8 @@ fn clear(to: &dyn Disk, manifest: &Manifest, before: Option<&Manifest>) {
             log::warn!("removing {name} from the backup: {error}");
         }
     };
-    for number in numbers(to).unwrap_or_default().into_iter().filter(|number| *number != manifest.number) {
+    let kept = manifest.map(|manifest| manifest.number);
+    for number in numbers(to).unwrap_or_default().into_iter().filter(|number| Some(*number) != kept) {
         remove(&format!("{PREFIX}{number}"));
     }
     for folder in ["log", "snapshots", "tls"] {
@@ -394,7 +463,8 @@ pub fn prove(disk: &dyn Disk, manifest: &Manifest, progress: &mut Progress<'_>) 
     })
 }
 
-/// Copies a backup into an empty data directory, each file compared with the manifest on the way. Blocks.
+/// Copies a backup into an empty data directory, each file compared with the manifest on the way. What comes of it is a store
+/// of its own. Blocks.
 pub fn restore(
     from: &dyn Disk,
     manifest: &Manifest,
@@ -419,6 +489,10 @@ pub fn restore(
         if crc != file.crc {
             return Err(BackupError::Damaged(file.stored.clone()));
         }
+    }
+    if let Some(store) = &manifest.store {
+        identity::make(to, Some((store.clone(), manifest.batch)))
+            .map_err(|error| BackupError::Store(identity::FILE.to_owned(), error))?;
     }
     for folder in manifest.files.iter().map(|file| folder_of(&file.name)).collect::<BTreeSet<_>>() {
         to.sync_folder(folder).map_err(|error| BackupError::Store(folder.to_owned(), error))?;

@@ -3,7 +3,7 @@
 use super::manifest::{Manifest, newest, numbers};
 use super::{BackupError, head, is_of_backup};
 use crate::store::disk::{Disk, is_unreadable};
-use crate::store::identity;
+use crate::store::identity::{self, Identity};
 
 /// Refuses a folder with another store's backup; which of this store it has, and this store's identity.
 pub fn refuse_other(from: &dyn Disk, to: &dyn Disk) -> Result<(Option<Manifest>, Option<String>), BackupError> {
@@ -20,10 +20,10 @@ pub fn refuse_other(from: &dyn Disk, to: &dyn Disk) -> Result<(Option<Manifest>,
     };
     let theirs = match &before {
         Some(manifest) => manifest.store.clone(),
-        None => identity::read(to).map_err(there)?,
+        None => identity::read(to).map_err(there)?.map(|theirs| theirs.number),
     };
     let is_ours = match theirs {
-        Some(theirs) => ours.as_ref() == Some(&theirs),
+        Some(theirs) => ours.as_ref().is_some_and(|ours| ours.number == theirs || came_of(ours, before.as_ref())),
         // Nothing was ever completed in it, or it does not say whose it is: then a file that both have tells.
         None if before.is_none() => {
             refuse_strange(to)?;
@@ -31,7 +31,14 @@ pub fn refuse_other(from: &dyn Disk, to: &dyn Disk) -> Result<(Option<Manifest>,
         }
         None => shares_a_file(from, to),
     };
-    if is_ours { Ok((before, ours)) } else { Err(BackupError::OtherStore) }
+    if is_ours { Ok((before, ours.map(|ours| ours.number))) } else { Err(BackupError::OtherStore) }
+}
+
+/// Whether the store was restored from this very backup. It goes on with the folder then; whoever else lives of that store, or
+/// was restored from it as well, finds the folder another's from then on.
+fn came_of(ours: &Identity, before: Option<&Manifest>) -> bool {
+    let Some((number, batch)) = &ours.from else { return false };
+    before.is_some_and(|before| before.store.as_ref() == Some(number) && before.batch == *batch)
 }
 
 /// Whether a segment or a snapshot of the store lies in the folder: their headers have salts.
