@@ -374,12 +374,15 @@ fn segments(disk: &SimDisk, kind: &str) -> Vec<String> {
     names.into_iter().map(|name| format!("log/{name}")).collect()
 }
 
+/// What a card loses, and how.
+type Loss = (&'static str, fn(&SimDisk));
+
 /// Whatever a card loses while the backup still has it: the next backup must not take it away.
 #[test]
 fn what_the_store_has_lost_stays_in_the_backup_and_is_told() {
     let workers = workers();
     smol::block_on(async {
-        let lose: [(&str, fn(&SimDisk)); 5] = [
+        let lose: [Loss; 5] = [
             ("a segment", |disk| disk.remove(&segments(disk, ".body")[0]).unwrap()),
             ("the end of one", |disk| {
                 let name = segments(disk, ".body").remove(0);
