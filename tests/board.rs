@@ -343,6 +343,13 @@ fn a_password_that_stays_on_the_card_is_not_shown_and_is_told_to_stay() {
         ("[wifi]\nssid = \"home\"\ncountry = \"DE\"\npsk = \"hunter2x\"\n", "unknown key `wifi.psk`"),
         ("[wifi]\npassword = \"hunter2x\"\n", "has no `ssid`"),
         ("[accounts]\nalice = \"hunter2x\"\n", "no mail address"),
+        ("[board]\naccount = \"alice@example.org:hunter2x\"\n", "no mail address"),
+        ("[board]\naccount = \"alice@example.org hunter2x\"\n", "no mail address"),
+        ("[board]\naccount = \"alice@example.org:hunter2x@home\"\n", "no mail address"),
+        ("[accounts]\n\"alice@b\u{fc}cher.example:hunter2x\" = \"x\"\n", "no mail address"),
+        ("[board]\naddress = \"alice@example.org:hunter2x\"\n", "no address"),
+        ("[wifi] psk = \"hunter2x]pw\"\n", "[wifi]"),
+        ("[outbound]\nrelay = \"smtps://alice:hunter2x@smtp.example.org:none\"\n", "no relay"),
     ];
     for (text, words) in rows {
         let board = Board::new();
@@ -352,6 +359,15 @@ fn a_password_that_stays_on_the_card_is_not_shown_and_is_told_to_stay() {
         assert!(report.contains("stays on the card"), "{words}: {report}");
         assert!(board.card("pigeon.toml").contains("hunter2x") && !anywhere(&board.data(), "unter2"), "{words}");
     }
+    // A relay's user is no password, though the line is not shown to who may guess.
+    let board = Board::new();
+    let relay = "[outbound]\nrelay = \"smtps://alice@smtp.example.org:465\"\n";
+    board.write("pigeon.toml", format!("hostname = \"mail.example.org\"\n{relay}"));
+    let report = board.start();
+    assert!(!report.contains("stays on the card") && report.contains("All is well."), "{report}");
+    board.write("pigeon.toml", relay.replace("alice", "alice:hunter2x"));
+    let report = board.start();
+    assert!(report.contains("stays on the card") && !report.contains("unter"), "{report}");
     let wide: Vec<u8> = "[board]\npassword = \"hunter2x\"\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let board = Board::new();
     board.write("pigeon.toml", wide);
@@ -476,12 +492,44 @@ fn of_several_releases_the_latest_is_named_and_what_is_none_is_told() {
     assert_eq!(String::from_utf8_lossy(&told.get_output().stdout), "new.release\n");
     let said = String::from_utf8_lossy(&told.get_output().stderr).into_owned();
     assert!(said.contains("torn.release: ") && said.contains("no.release: ") && said.lines().count() == 2, "{said}");
+    // What runs and has no such version is later than none, and none is later.
+    fs::write(board.0.path().join("etc/pigeon-version"), "1.0\n").unwrap();
+    let told = board.pigeon(&newest).assert().success();
+    let said = String::from_utf8_lossy(&told.get_output().stderr).into_owned();
+    assert!(
+        told.get_output().stdout.is_empty() && said.contains("this system's version 1.0 cannot be compared"),
+        "{said}"
+    );
     // Nothing is to be done where it runs already, or where it is for another board.
     for (file, text, lines) in [("etc/pigeon-version", "0.2.0\n", 2), ("etc/pigeon-board", "pc\n", 3)] {
         fs::write(board.0.path().join(file), text).unwrap();
         let told = board.pigeon(&newest).assert().success();
         assert!(told.get_output().stdout.is_empty(), "{file}");
         assert_eq!(String::from_utf8_lossy(&told.get_output().stderr).lines().count(), lines, "{file}");
+    }
+}
+
+#[test]
+fn what_is_no_version_is_neither_built_nor_signed() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let long = format!("1.2.3+{}", "a".repeat(60));
+    let bad =
+        ["1.0", "v0.1.0", "0.1.0~rc1", "0.1.0-", "0.1.0-rc..1", "0.1.0-rc_1", "0.1.0 ", "1.2.3.4", "1.2.3\n", &long];
+    let release = |version: &str| {
+        let mut signing = std::process::Command::new(top.join("board/release"));
+        signing.args(["/nowhere/system", version, "rpi-arm64", "/nowhere/key", "/nowhere/out"]).output().unwrap()
+    };
+    for version in bad {
+        let building =
+            std::process::Command::new(top.join("board/build")).args(["--version", version]).output().unwrap();
+        for done in [release(version), building] {
+            let said = String::from_utf8_lossy(&done.stderr).into_owned();
+            assert!(!done.status.success() && said.contains("is no version"), "{version:?}: {said}");
+        }
+    }
+    for version in ["0.1.0", "10.20.30", "0.2.0-rc1", "0.2.0-rc.1-b", "1.0.0+build.7"] {
+        let said = String::from_utf8_lossy(&release(version).stderr).into_owned();
+        assert!(said.contains("/nowhere/system") && !said.contains("is no version"), "{version}: {said}");
     }
 }
 

@@ -78,7 +78,7 @@ pub use first_boot::{NewAccount, Outcome, Plan, machine_memory, tell_addresses};
 pub use grow::{GrowError, Grown, grow};
 pub use mbr::TableError;
 pub use mdns::answer_for_name;
-pub use release::{Release, ReleaseError, judge, newest, open, verify};
+pub use release::{Release, ReleaseError, is_version, judge, newest, open, verify};
 pub use slots::{Slot, healthy};
 pub use sources::{Folders, told_name, wants_restore};
 pub use supervise::Supervision;

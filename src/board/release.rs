@@ -196,6 +196,11 @@ pub fn newest(releases: &[Release], version: &str) -> Option<usize> {
     later.max().map(|(_, at)| at)
 }
 
+/// Whether it can be told which of this version and another is later.
+pub fn is_version(text: &str) -> bool {
+    Version::parse(text).is_some()
+}
+
 /// A version: three numbers, and what comes before the release itself (`-rc1`); what is behind `+` does not count. As Semantic
 /// Versioning 2.0.0, section 11, orders them, but that `rc10` comes after `rc9`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -187,9 +187,14 @@ impl Source {
         let is_secret = |key: &str| {
             ["password", "token", "relay"].iter().any(|end| key.ends_with(end)) || key.starts_with("accounts.")
         };
-        let places =
-            |secret: bool| places.all().filter(move |(key, _)| is_secret(key) == secret).map(|(_, place)| place);
-        let (secrets, open) = (places(true).collect(), places(false).collect());
+        // A relay's user is not shown, but nothing that stays on the card by mistake.
+        let is_user = |key: &str, place: &Range<usize>| {
+            let user = text.get(place.clone()).and_then(|relay| relay.rsplit_once('@')?.0.split_once("//"));
+            key.ends_with("relay") && user.is_none_or(|(_, user)| !user.contains(':'))
+        };
+        let (secrets, open): (Vec<_>, Vec<_>) = places.all().partition(|(key, _)| is_secret(key));
+        let secrets = secrets.into_iter().filter(|(key, place)| !is_user(key, place)).map(|(_, place)| place).collect();
+        let open = open.into_iter().map(|(_, place)| place).collect();
         Self { name, kept, origin, text, board, secrets, open, problems }
     }
 

@@ -70,7 +70,7 @@ pub(super) fn covered(text: &str, open: &[Range<usize>]) -> String {
             in_accounts = trimmed.contains("accounts");
         }
         let indent = line.len() - trimmed.len();
-        let first = match (is_remark, trimmed.rfind(']').filter(|_| is_header)) {
+        let first = match (is_remark, trimmed.find(']').filter(|_| is_header)) {
             (true, _) => trimmed.len(),
             (false, Some(end)) => end + 1,
             // A word that may be a value's is none of a key.
@@ -139,6 +139,7 @@ mod tests {
             "pasword “hunter2”",
             "pas wort hunter2",
             "[wifi] hunter2",
+            "[wifi] psk = \"hunter2]pw\"",
             "passwort:hunter2",
             "password.hunter2 = 1",
             "x = [\nhunter2 ]",

@@ -6,8 +6,8 @@ use crate::accounts::weakness;
 use crate::base::replace_file;
 use crate::board::{
     Folders, GrowError, NewAccount, Outcome, Plan, Release, ReleaseError, Slot, Supervision, answer_for_name, apply,
-    blank, grow, healthy, judge, keep_clock, machine_memory, newest, open, tell_addresses, told_name, verify,
-    wants_restore,
+    blank, grow, healthy, is_version, judge, keep_clock, machine_memory, newest, open, tell_addresses, told_name,
+    verify, wants_restore,
 };
 use crate::config::{Listen, Service, human_bytes};
 use crate::serve::{self, Answer, Asked, Password, Request, become_owner, create_folder};
@@ -129,6 +129,10 @@ fn open_file(path: &Path, key: &str) -> Result<(BufReader<std::fs::File>, Releas
 /// Of several, the one to apply; why others cannot be, a line each on stderr. One that is no later is no mistake.
 fn tell_newest(args: &UpdateArgs, key: &str) -> Result<(), Failure> {
     let (board, version) = (system(args, BOARD)?, system(args, VERSION)?);
+    if !is_version(&version) {
+        let remedy = "write an image whose version is three numbers onto the card, or apply a release by --apply";
+        complain(&format!("pigeon: this system's version {version} cannot be compared with a release's; {remedy}\n"));
+    }
     let (mut paths, mut releases) = (Vec::new(), Vec::new());
     for path in &args.newest {
         match open_file(path, key).and_then(|(_, release)| judge(&release, &board, &version, true).map(|()| release)) {

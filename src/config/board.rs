@@ -130,8 +130,7 @@ impl Reader<'_> {
             }
         }
         for (text, place) in self.list_of(root, "board", "address", ADDRESS) {
-            if self.demand(is_prefix(&text), place, || format!("`{text}` is no address with a prefix length"), ADDRESS)
-            {
+            if self.demand(is_prefix(&text), place, || "this is no address with a prefix length".to_owned(), ADDRESS) {
                 board.addresses.push(text);
             }
         }
@@ -175,12 +174,7 @@ impl Reader<'_> {
         let password = self.password(root, "board", "write password = \"...\"");
         match (self.string(root, "board", "account", REMEDY), password) {
             (Some((address, place)), password) => {
-                if self.demand(
-                    is_address(&address),
-                    place.clone(),
-                    || format!("`{address}` is no mail address"),
-                    REMEDY,
-                ) {
+                if self.demand(is_address(&address), place.clone(), || NO_ADDRESS.to_owned(), REMEDY) {
                     let (password, password_place) =
                         password.map_or((String::new(), None), |(text, at)| (text, Some(at)));
                     accounts.push(BoardAccount { address, place, password, password_place });
@@ -205,8 +199,7 @@ impl Reader<'_> {
                 );
                 break;
             }
-            let is_good =
-                self.demand(is_address(&address), place.clone(), || format!("`{address}` is no mail address"), remedy);
+            let is_good = self.demand(is_address(&address), place.clone(), || NO_ADDRESS.to_owned(), remedy);
             match value.get_ref().as_str() {
                 Some(_) if is_good && self.is_torn(&value.span()) => {
                     accounts.push(BoardAccount { address, place, password: String::new(), password_place: None })
@@ -339,12 +332,17 @@ impl Reader<'_> {
 pub(super) const LABEL: &str = "write name = \"pigeon\": letters, digits and hyphens, without .local";
 const ADDRESS: &str = "write address = \"192.168.1.10/24\"; without the line the board asks the network for one";
 
+/// Without the value: somebody's password may stand behind the address.
+const NO_ADDRESS: &str = "this is no mail address";
+
 fn is_address(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else {
         return false;
     };
-    let is_local = (1..=64).contains(&local.len()) && !local.chars().any(|c| c.is_control() || c == ' ' || c == '"');
-    is_local && (is_host_name(domain) || (!domain.is_ascii() && !domain.contains(' ')))
+    // RFC 5321, section 4.1.2: what no Dot-string has.
+    let is_special = |c: char| c.is_control() || " \"(),:;<>@[\\]".contains(c);
+    let is_local = (1..=64).contains(&local.len()) && !local.chars().any(is_special);
+    is_local && (is_host_name(domain) || (!domain.is_ascii() && !domain.chars().any(is_special)))
 }
 
 /// `192.0.2.10/24`, `2001:db8::10/64`.

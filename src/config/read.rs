@@ -379,7 +379,9 @@ impl Reader<'_> {
             None => is_host_name(host),
         });
         if !is_good {
-            self.wrong(place, format!("`{relay}` is no relay"), REMEDY);
+            // Somebody's password may stand in front of the host.
+            let what = if relay.contains('@') { "this".to_owned() } else { format!("`{relay}`") };
+            self.wrong(place, format!("{what} is no relay"), REMEDY);
             return None;
         }
         Some(Outbound { relay, password_file })
