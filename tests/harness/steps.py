@@ -33,7 +33,7 @@ PACKAGES = {  # Debian package: the program by which one sees that it is there
     "e2fsprogs": "mkfs.ext4",
 }
 EXTRA_PACKAGES = ["libnet-ssleay-perl", "ca-certificates"]  # swaks' TLS; the roots curl and pip know
-PYTHON_PACKAGES = ["imapclient==3.0.1", "zeroconf==0.154.0"]
+PYTHON_PACKAGES = ROOT / "tests" / "requirements.txt"
 
 
 class Failed(Exception):
@@ -173,7 +173,7 @@ def _python_packages(run):
         try:
             shutil.rmtree(venv, ignore_errors=True)
             run.command("programs", [sys.executable, "-m", "venv", venv], 120)
-            run.command("programs", [python, "-m", "pip", "install", "-q", *PYTHON_PACKAGES], 180)
+            run.command("programs", [python, "-m", "pip", "install", "-q", "-r", PYTHON_PACKAGES], 180)
             run.python = python
             return
         except Failed as error:
@@ -187,7 +187,7 @@ def _python_packages(run):
                     quiet,
                 )
                 continue
-            run.missing(f"Python packages {' '.join(PYTHON_PACKAGES)}: {str(error).splitlines()[0]}")
+            run.missing(f"Python packages of {PYTHON_PACKAGES.relative_to(ROOT)}: {str(error).splitlines()[0]}")
             return
 
 
