@@ -1,5 +1,5 @@
-//! The board's scripts for the stick (board/root/lib/pigeon/backup, restore), run by this machine's shell with the folders of a
-//! board in a temporary one: what is backed up where, what is restored, which update is applied, and who may write the card.
+//! The board's scripts (board/root/lib/pigeon: backup, restore, trial), run by this machine's shell with the folders of a board in
+//! a temporary one: what is backed up where, what is restored, which update is applied and whether it stays, and who may write the card.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may stop")]
 
@@ -23,16 +23,17 @@ impl Board {
         board.write("boot/pigeon-report.txt", "");
         board.write("run/board/settings", "");
         let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("board/root/lib/pigeon");
-        for name in ["functions", "backup", "restore"] {
+        for name in ["functions", "backup", "restore", "trial"] {
             board.write(name, &board.placed(&fs::read_to_string(top.join(name)).unwrap()));
         }
-        let root = board.0.path().display();
         let pigeon = cargo_bin("pigeon");
         let pigeon = pigeon.display();
         let stubs = [
             ("findfs", "[ ! -e ROOT/stick-is-out ] && echo /dev/stick".to_owned()),
             ("hostname", "cat ROOT/hostname".to_owned()),
             ("usleep", "exec /bin/sleep 0.01".to_owned()),
+            // To be the server's user; a test may forbid it.
+            ("su", "[ ! -e ROOT/su-refuses ] && exec /bin/sh -c \"$5\"".to_owned()),
             ("reboot", "echo rebooted >> ROOT/kmsg".to_owned()),
             ("date", "if [ -e ROOT/seconds ]; then cat ROOT/seconds; else exec /bin/date \"$@\"; fi".to_owned()),
             (
@@ -45,9 +46,7 @@ impl Board {
         ];
         let nothing = ["mount", "umount", "modprobe", "sleep", "sync"].map(|name| (name, ":".to_owned()));
         for (name, text) in stubs.into_iter().chain(nothing) {
-            let name = format!("bin/{name}");
-            board.write(&name, &format!("#!/bin/sh\n{}\n", text.replace("ROOT", &root.to_string())));
-            fs::set_permissions(board.path(&name), fs::Permissions::from_mode(0o755)).unwrap();
+            board.program(name, &text);
         }
         board.begin();
         board
@@ -68,6 +67,14 @@ impl Board {
             ("> ROOT/kmsg", ">> ROOT/kmsg"),
         ];
         places.iter().fold(script, |script, (from, to)| script.replace(from, to)).replace("ROOT", &root)
+    }
+
+    /// What a script calls by this name.
+    fn program(&self, name: &str, text: &str) {
+        let name = format!("bin/{name}");
+        let root = self.0.path().display().to_string();
+        self.write(&name, &format!("#!/bin/sh\n{}\n", text.replace("ROOT", &root)));
+        fs::set_permissions(self.path(&name), fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -482,4 +489,70 @@ fn an_update_is_applied_once_and_a_better_copy_of_a_bad_one_is_tried() {
     board.write("etc/pigeon-version", "0.2.0\n");
     assert!(!is_tried());
     assert!(!board.report().contains("0.2.0"), "{}", board.report());
+}
+
+#[test]
+fn the_servers_files_are_read_as_the_server_alone() {
+    let board = Board::new();
+    board.account("alice@example.org");
+    assert_eq!(board.run_with("backup", &[]), 0);
+    board.write("hostname", "other");
+    assert_eq!(board.run_with("backup", &[]), 0);
+    assert!(board.manifest("pigeon").is_some() && board.manifest("other").is_none());
+    // Who may not be the server's user does not learn which store it is.
+    board.write("su-refuses", "");
+    assert_eq!(board.run_with("backup", &[]), 0);
+    assert!(board.manifest("other").is_some());
+}
+
+/// A system whose words from U-Boot are these; each `sleep` is followed by these commands, which know its number as $n. Answers how
+/// many seconds it was given until it went (a reboot), and what was said; no seconds when it stayed.
+fn on_trial(words: &str, after_each_sleep: &str) -> (Option<u32>, String) {
+    let board = Board::new();
+    for name in ["functions", "trial"] {
+        let script = board.read(name);
+        board.write(name, &script.replace("/proc/", &format!("{}/", board.path("proc").display())));
+    }
+    fs::create_dir_all(board.path("proc/77")).unwrap();
+    board.write("proc/cmdline", words);
+    board.write("proc/77/io", "rchar: 1\nwchar: 1\n");
+    board.write("run/board/serve.pid", "77\n");
+    board.program("ip", ":");
+    let count = "echo $1 >> ROOT/slept\nn=$(wc -l < ROOT/slept)\n";
+    let reads = "reads() { echo rchar: $n > ROOT/proc/77/io; }\nready() { : > ROOT/run/board/ready; }\n";
+    board.program("sleep", &format!("{count}{reads}healthy() {{ : > ROOT/run/board/healthy; }}\n{after_each_sleep}"));
+    board.program("reboot", "[ -n \"$1\" ] || cp ROOT/slept ROOT/went");
+    board.run("trial");
+    let went = board.path("went").exists();
+    let seconds = went.then(|| board.read("went").lines().map(|line| line.parse::<u32>().unwrap()).sum());
+    (seconds, board.said() + &board.read("data/update-failed"))
+}
+
+#[test]
+fn a_system_on_trial_has_five_minutes_and_longer_while_its_server_reads_what_is_kept() {
+    const TRIED: &str = "console=ttyS0 pigeon.slot=b pigeon.trial=b";
+    // The system that is not on trial stays.
+    assert_eq!(on_trial("pigeon.slot=a pigeon.trial=", ""), (None, String::new()));
+    assert_eq!(on_trial("pigeon.slot=a pigeon.trial=b", ""), (None, String::new()));
+    assert_eq!(on_trial(TRIED, "[ $n -lt 2 ] || healthy"), (None, String::new()));
+    let back = "has not come up: back to the one before";
+    let gone = |after_each_sleep: &str| {
+        let (seconds, said) = on_trial(TRIED, after_each_sleep);
+        assert!(said.contains(back), "{said}");
+        (seconds.unwrap(), said)
+    };
+    // A server that is silent, one that falls again and again, and none at all.
+    assert_eq!(gone(":").0, 300);
+    assert_eq!(gone("mkdir ROOT/proc/$n; echo rchar: $n > ROOT/proc/$n/io; echo $n > ROOT/run/board/serve.pid").0, 300);
+    assert_eq!(gone("rm -f ROOT/run/board/serve.pid").0, 300);
+    // It serves, and no network reaches it.
+    let (seconds, said) = gone("ready");
+    assert!(seconds == 300 && said.contains("there was no network"), "{seconds} {said}");
+    // An index is made anew; then it serves, and is good some seconds later.
+    let (seconds, said) = on_trial(TRIED, "reads; [ $n -lt 20 ] || ready; [ $n -lt 21 ] || healthy");
+    assert!(seconds.is_none() && said.matches("is waited for").count() == 1, "{seconds:?} {said}");
+    // Or it is not, or hangs in the middle of it, or never comes to its end.
+    assert_eq!(gone("reads; [ $n -lt 20 ] || ready").0, 240 + 20 * 60);
+    assert_eq!(gone("[ $n -ge 10 ] || reads").0, 240 + 9 * 60);
+    assert_eq!(gone("reads").0, 3_600);
 }
