@@ -12,8 +12,8 @@ PIECE = 100_000
 class Load:
     """Everything at once, within so many seconds; `failures` says what did not go well."""
 
-    def __init__(self, server, users, patience=180):
-        self.server, self.users, self.patience = server, users, patience
+    def __init__(self, server, users, patience=180, mailbox="INBOX"):
+        self.server, self.users, self.patience, self.mailbox = server, users, patience, mailbox
         self.octets = wire.stuffed(mails.typical(25, SIZE))
         self.failures = []
         self.over = threading.Event()
@@ -38,7 +38,7 @@ class Load:
 
     def _send(self, number):
         client = wire.Smtp(self.server, timeout=self.patience)
-        client.send(f"MAIL FROM:<sender@example.net>\r\nRCPT TO:<{self.users[1 + number]}>\r\nDATA\r\n".encode())
+        client.send(f"MAIL FROM:<sender@example.net>\r\nRCPT TO:<{self.users[1 + number % (len(self.users) - 1)]}>\r\nDATA\r\n".encode())
         for want in (250, 250, 354):
             client.reply(want)
         for start in range(0, len(self.octets), PIECE):
@@ -48,7 +48,7 @@ class Load:
 
     def _fetch(self):
         client = wire.Imap(self.server, user=self.users[0], timeout=self.patience)
-        client.select()
+        client.select(self.mailbox)
         tag = client.tag()
         client.send(tag + b" FETCH 1:* (UID FLAGS ENVELOPE BODYSTRUCTURE BODY.PEEK[])\r\n")
         tail = b""
