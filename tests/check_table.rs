@@ -251,7 +251,7 @@ struct BrokenMachine {
 
 use Severity::{Error, Warning};
 
-const MACHINES: [BrokenMachine; 26] = [
+const MACHINES: [BrokenMachine; 27] = [
     BrokenMachine {
         why: "a board without a battery for its clock",
         breaks: |facts| facts.unix_s = 12,
@@ -298,6 +298,14 @@ const MACHINES: [BrokenMachine; 26] = [
         severity: Error,
         key: "store.reserve",
         message: "the disk is full: 64 MiB free",
+        remedy: "lower `reserve`",
+    },
+    BrokenMachine {
+        why: "less free than the reserve and what the store lays down for a full disk",
+        breaks: |facts| (facts.data.free_bytes, facts.data.ballast_bytes) = (70 << 20, 8 << 20),
+        severity: Error,
+        key: "store.reserve",
+        message: "64 MiB are kept in reserve beside 8 MiB for deleting on a full disk",
         remedy: "lower `reserve`",
     },
     BrokenMachine {
@@ -476,6 +484,7 @@ fn good_machine() -> Facts {
             state: DataState::Writable,
             is_open_to_others: false,
             is_in_memory: false,
+            ballast_bytes: 0,
             free_bytes: 20 * GIB,
             disk_bytes: 32 * GIB,
         },

@@ -35,7 +35,7 @@ const SEEDS_LEAST: u64 = 4;
 const THREADS: usize = 2;
 
 /// Where every run must have cut.
-const STEPS: [&str; 67] = [
+const STEPS: [&str; 71] = [
     "batch write",
     "batch sync",
     "window zeros",
@@ -90,10 +90,14 @@ const STEPS: [&str; 67] = [
     "full: ballast",
     "full: redb sync",
     "full: snapshot write",
+    "restore: mark made",
+    "restore: mark rename",
     "restore: segment copy",
     "restore: segment rename",
     "restore: body segment rename",
     "restore: snapshot rename",
+    "restore: mark removal",
+    "restore: root folder sync",
     "salvage: index made",
     "salvage: index rename",
     "salvage: root folder sync",
@@ -125,7 +129,7 @@ fn a_power_cut_at_any_operation_keeps_every_promise() {
     let wanted = number("PIGEON_CUTS").unwrap_or(CUTS);
     let (next, cuts, stop) = (AtomicU64::new(1), AtomicU64::new(0), AtomicBool::new(false));
     let (table, wrong) = (Mutex::new(Table::default()), Mutex::new(Vec::new()));
-    let replays = Mutex::new((0, 0));
+    let (replays, restores) = (Mutex::new((0, 0)), Mutex::new((0, 0)));
     let (begun, told) = (Instant::now(), Mutex::new(Instant::now()));
     std::thread::scope(|scope| {
         for _ in 0..if only.is_some() { 1 } else { THREADS } {
@@ -134,6 +138,10 @@ fn a_power_cut_at_any_operation_keeps_every_promise() {
                     let seed = only.unwrap_or_else(|| next.fetch_add(1, Ordering::Relaxed));
                     let done = run(&plan(seed));
                     table.lock().unwrap().add(&done.table);
+                    let (whole, again) = done.restores;
+                    let mut restores = restores.lock().unwrap();
+                    *restores = (restores.0 + whole, restores.1 + again);
+                    drop(restores);
                     let (same, uncertain) = done.replays;
                     let mut replays = replays.lock().unwrap();
                     *replays = (replays.0 + same, replays.1 + uncertain);
@@ -160,11 +168,14 @@ fn a_power_cut_at_any_operation_keeps_every_promise() {
     let seconds = begun.elapsed().as_secs_f64();
     let (same, uncertain) = replays.into_inner().unwrap();
     println!("{table}\n{same} replays made the same index, {uncertain} met a torn end");
+    let (whole, again) = restores.into_inner().unwrap();
+    println!("{whole} cut restores were whole, {again} were opened by nobody and done again");
     println!("{:.0} cuts a second", table.total() as f64 / seconds);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     if only.is_none() {
         let never: Vec<&&str> = STEPS.iter().filter(|step| !table.0.contains_key(**step)).collect();
         assert!(never.is_empty(), "never cut at {never:?}");
+        assert!(whole > 0 && again > 0, "restores: {whole} whole, {again} done again");
         // Only a tear at the very end, behind what the index holds already, leaves room for doubt.
         assert!(same > 20 * uncertain, "{uncertain} of {same} replays raised");
     }

@@ -382,7 +382,8 @@ type Loss = (&'static str, fn(&SimDisk));
 fn what_the_store_has_lost_stays_in_the_backup_and_is_told() {
     let workers = workers();
     smol::block_on(async {
-        let lose: [Loss; 5] = [
+        let lose: [Loss; 6] = [
+            ("the newest segment", |disk| disk.remove(&segments(disk, "").pop().unwrap()).unwrap()),
             ("a segment", |disk| disk.remove(&segments(disk, ".body")[0]).unwrap()),
             ("the end of one", |disk| {
                 let name = segments(disk, ".body").remove(0);
@@ -404,6 +405,9 @@ fn what_the_store_has_lost_stays_in_the_backup_and_is_told() {
         for (what, lose) in lose {
             let (disk, stick) = (SimDisk::new(), SimDisk::new());
             let store = filled(&disk, &workers, 60).await;
+            let large = message(&store, &noise(60, 90_000)).await.unwrap();
+            store.deliver(large, into(&[INBOX])).await.unwrap();
+            assert!(segments(&disk, "").pop().unwrap().ends_with(".body"));
             back_up(&store, &disk, &stick).await.unwrap();
             drop(store);
             let disk = disk.revive();
@@ -418,7 +422,7 @@ fn what_the_store_has_lost_stays_in_the_backup_and_is_told() {
             let (_, again) = restored(&stick, &workers, true);
             let verified = again.verify(&mut |_| ()).await.unwrap();
             assert_eq!(verified.faults_total, 0, "{what}: {:?}", verified.faults.first());
-            assert_eq!(again.stats().await.unwrap().messages, 62, "{what}");
+            assert_eq!(again.stats().await.unwrap().messages, 63, "{what}");
             // Without one of before, it is told that there is none.
             if what == "a segment" {
                 let store = open(&disk.revive(), &workers).unwrap();
@@ -442,6 +446,7 @@ fn two_that_came_of_one_backup_do_not_take_each_others_folder() {
             let another = SimDisk::new();
             another.put("chance", b"");
             another.create("chance").unwrap();
+            another.remove("chance").unwrap();
             let (two_disk, two) = restored_onto(another, &stick, &workers, true);
             let mut all = [(&disk, &store), (&one_disk, &one), (&two_disk, &two)];
             all.rotate_left(who_first);

@@ -334,6 +334,70 @@ fn replay_goes_on_behind_a_missing_or_truncated_segment() {
 }
 
 #[test]
+fn a_lost_last_segment_and_index_give_no_uid_twice_where_bodies_tell_of_it() {
+    let workers = workers();
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        drop(filled(&disk, &workers, 1).await);
+        let store = open(&disk, &workers).unwrap();
+        more(&store, 20).await;
+        let before = uids(&store, INBOX).await;
+        store.close();
+        drop(store);
+        disk.remove(commits(&disk).last().unwrap()).unwrap();
+        disk.remove("index.redb").unwrap();
+        let store = open(&disk, &workers).unwrap();
+        assert!(store.is_end_uncertain());
+        let after = uids(&store, INBOX).await;
+        assert!(after.1 > before.1 && after.2 > before.2, "{after:?} after {before:?}");
+    });
+}
+
+async fn read(store: &Store, mailbox: MailboxId, uid: Uid) -> Result<Vec<u8>, Refusal> {
+    let found = store.messages(mailbox, &UidSet::one(uid), 1).await?;
+    body(store, found.first().ok_or(Refusal::NotFound)?.1.blob).await
+}
+
+#[test]
+fn a_lost_segments_number_is_given_to_no_other() {
+    let workers = workers();
+    smol::block_on(async {
+        // The index is whole, has not seen the last batch, or is made anew from the log.
+        for way in ["closed", "cut", "index lost"] {
+            let disk = SimDisk::new();
+            let store = filled(&disk, &workers, 3).await;
+            let secret = noise(77, 90_000);
+            let stored = store.deliver(message(&store, &secret).await.unwrap(), into(&[INBOX])).await.unwrap()[0];
+            if way == "closed" {
+                store.close();
+            }
+            let disk = if way == "cut" { disk.reboot(Cut::Nothing) } else { disk.revive() };
+            drop(store);
+            let highest = names(&disk, "log").pop().unwrap();
+            assert!(highest.ends_with(".body"), "{highest}");
+            disk.remove(&highest).unwrap();
+            if way == "index lost" {
+                disk.remove("index.redb").unwrap();
+            }
+            let store = open(&disk, &workers).unwrap();
+            let other =
+                store.deliver(message(&store, &noise(78, 90_000)).await.unwrap(), into(&[TRASH])).await.unwrap();
+            assert!(disk.contents(&highest).is_none(), "{way}: {highest} is there again");
+            assert_eq!(read(&store, INBOX, stored.uid).await, Err(Refusal::Damaged), "{way}");
+            assert!(read(&store, TRASH, other[0].uid).await.is_ok(), "{way}");
+            let verified = store.verify(&mut |_| ()).await.unwrap();
+            assert!(verified.faults_total > 0, "{way}");
+            // After another start, too.
+            store.close();
+            drop(store);
+            let store = open(&disk, &workers).unwrap();
+            drop(message(&store, &noise(79, 90_000)).await.unwrap());
+            assert!(disk.contents(&highest).is_none(), "{way}: {highest} is there after another start");
+        }
+    });
+}
+
+#[test]
 fn a_damaged_first_batch_of_the_last_segment_is_told_and_gives_no_uid_twice() {
     let workers = workers();
     smol::block_on(async {
@@ -572,11 +636,11 @@ struct Known {
     date: Date,
 }
 
-/// Everything in a mailbox by UID, as far as it can be read.
-async fn known(store: &Store, mailbox: MailboxId) -> (std::collections::BTreeMap<u32, Known>, u64) {
+/// Everything in a mailbox by UID, and the UIDs of what cannot be read.
+async fn known(store: &Store, mailbox: MailboxId) -> (BTreeMap<u32, Known>, BTreeSet<u32>) {
     let row = store.mailbox(mailbox).await.unwrap().unwrap();
-    let mut known = std::collections::BTreeMap::new();
-    let mut unreadable = 0;
+    let mut known = BTreeMap::new();
+    let mut unreadable = BTreeSet::new();
     let mut rest = store.uids(mailbox).await.unwrap().0;
     while !rest.is_empty() {
         let found = store.messages(mailbox, &rest, 500).await.unwrap();
@@ -591,12 +655,17 @@ async fn known(store: &Store, mailbox: MailboxId) -> (std::collections::BTreeMap
                     let flags = FlagNames { system, keywords };
                     known.insert(entry.uid.0, Known { flags, body, date: message.internal_date });
                 }
-                Err(Refusal::Damaged | Refusal::Unavailable) => unreadable += 1,
+                Err(Refusal::Damaged) => drop(unreadable.insert(entry.uid.0)),
                 Err(refusal) => panic!("UID {}: {refusal:?}", entry.uid.0),
             }
         }
     }
     (known, unreadable)
+}
+
+/// Octets of the message with this number.
+fn octets_of(n: u32) -> usize {
+    if n % 100 == 99 { 80_000 } else { 700 + n as usize % 900 }
 }
 
 #[test]
@@ -614,8 +683,7 @@ fn ten_thousand_messages_with_random_damage_are_salvaged_but_for_what_was_hit() 
         for start in (0..MESSAGES).step_by(200) {
             let mut new = Vec::new();
             for n in start..start + 200 {
-                let bytes = if n % 100 == 99 { 80_000 } else { 700 + n as usize % 900 };
-                let mut message = message(&store, &noise(u64::from(n), bytes)).await.unwrap();
+                let mut message = message(&store, &noise(u64::from(n), octets_of(n))).await.unwrap();
                 message.internal_date = Date { unix_s: 1_600_000_000 + i64::from(n), zone_minutes: 60 };
                 new.push((message, FlagNames::default()));
             }
@@ -632,19 +700,37 @@ fn ten_thousand_messages_with_random_damage_are_salvaged_but_for_what_was_hit() 
         let uid_validity = store.mailbox(INBOX).await.unwrap().unwrap().uid_validity;
         let account = store.account("alice@example.org").await.unwrap();
         let uid_next = uids(&store, INBOX).await.1;
-        assert_eq!((before.len() as u32, none), (MESSAGES - MESSAGES / 20, 0));
+        assert_eq!((before.len() as u32, none.len()), (MESSAGES - MESSAGES / 20, 0));
         store.close();
         drop(store);
-        for seed in 0..3u64 {
+        let log: Vec<(String, Vec<u8>)> =
+            names(&disk, "log").into_iter().map(|name| (name.clone(), disk.contents(&name).unwrap())).collect();
+        for seed in 0..6u64 {
             let disk = disk.revive();
             let mut dice = Dice(seed);
             let mut roll = |sides: usize| dice.roll(sides as u64) as usize;
-            // A bit here and there in the log, the newest snapshot hit as well, and the index gone.
-            let log = names(&disk, "log");
+            // A bit here and there in the log, or in bodies alone, those of expunged messages too; the newest snapshot hit as
+            // well, and the index gone.
+            let of_bodies = seed >= 3;
+            let mut hit = BTreeSet::new();
             for _ in 0..HITS {
-                let name = &log[roll(log.len())];
-                let length = disk.contents(name).unwrap().len();
-                flip(&disk, name, roll(length), 4);
+                let (name, at) = if of_bodies {
+                    let n = roll(MESSAGES as usize);
+                    let octets = noise(n as u64, octets_of(n as u32));
+                    let at = roll(octets.len() - 40);
+                    let found = log.iter().find_map(|(name, contents)| {
+                        Some((name, memchr::memmem::find(contents, &octets[at..at + 40])?))
+                    });
+                    // Each once: a second bit would make up for the first.
+                    if !hit.insert(n as u32 + 1) {
+                        continue;
+                    }
+                    found.expect("its octets lie in one piece")
+                } else {
+                    let (name, contents) = &log[roll(log.len())];
+                    (name, roll(contents.len()))
+                };
+                flip(&disk, name, at, 4);
             }
             let newest = names(&disk, "snapshots").pop().unwrap();
             flip(&disk, &newest, 5_000 + (roll(1_000)), 1);
@@ -662,17 +748,36 @@ fn ten_thousand_messages_with_random_damage_are_salvaged_but_for_what_was_hit() 
             let lost = before.len() - after.len().min(before.len());
             let told = store.damage().1;
             println!(
-                "seed {seed}: {same} of {} the same, {lost} lost, {unreadable} unreadable, {told} told",
-                before.len()
+                "seed {seed}: {same} of {} the same, {lost} lost, {} unreadable, {} back, {told} told",
+                before.len(),
+                unreadable.len(),
+                back.len()
             );
+            // What cannot be read is named, and nothing else.
+            let mut named = BTreeSet::new();
+            for fault in store.verify(&mut |_| ()).await.unwrap().faults {
+                if let Fault::Body { places, .. } = &fault {
+                    named.extend(places.iter().map(|place| place.uid.0));
+                }
+            }
+            assert_eq!(named, unreadable, "seed {seed}");
+            if of_bodies {
+                // A damaged body costs its message, and one that nobody needs costs nothing.
+                let expected = hit.into_iter().filter(|uid| before.contains_key(uid)).collect();
+                assert_eq!(unreadable, expected, "seed {seed}");
+                assert_eq!((same, back.len()), (before.len() - unreadable.len(), 0), "seed {seed}");
+                assert_eq!(store.damage().1, 1, "the snapshot: {:?}", store.damage().0);
+                continue;
+            }
             for (uid, known) in &after {
                 let Some(old) = before.get(uid) else { continue };
                 assert_eq!((old.body, old.date), (known.body, known.date), "seed {seed}: UID {uid}");
             }
             // A hit costs the body or the event that it hits, and an event here is an APPEND of 200.
-            assert!(back.len() <= 10, "seed {seed}: {} expunged ones came back", back.len());
-            assert!(same + 1_000 >= before.len(), "seed {seed}: {same} of {}", before.len());
-            assert!(unreadable <= HITS, "seed {seed}: {unreadable} bodies for {HITS} hits");
+            let events = usize::try_from(told).unwrap() - 1;
+            assert!(back.len() <= 10 * events, "seed {seed}: {} expunged ones came back", back.len());
+            assert!(same + unreadable.len() + 200 * events >= before.len(), "seed {seed}: {same} of {}", before.len());
+            assert!(unreadable.len() as u64 <= HITS, "seed {seed}: {} bodies for {HITS} hits", unreadable.len());
         }
     });
 }

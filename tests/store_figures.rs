@@ -64,7 +64,10 @@ impl House {
 
     /// Does something so often, an hour of quiet before each, and counts.
     async fn lonely(&self, times: u64, change: impl AsyncFn(u64)) -> Figures {
+        // Asking reads a row for each segment, which is nobody's.
+        let asked = self.store.stats().await.unwrap();
         let (before, stats) = (self.disk.counters(), self.store.stats().await.unwrap());
+        let asking = stats.rows_read - asked.rows_read;
         for n in 0..times {
             self.hand.advance(Duration::from_secs(3_600));
             change(n).await;
@@ -74,7 +77,7 @@ impl House {
         Figures {
             times,
             disk: self.disk.counters() - before,
-            rows_read: after.rows_read - stats.rows_read,
+            rows_read: after.rows_read - stats.rows_read - asking,
             rows_written: after.rows_written - stats.rows_written,
         }
     }
@@ -377,10 +380,16 @@ async fn standing(workers: &Workers, at_a_time: u64) -> f64 {
             messages.push((summed(&store, &octets).await, FlagNames::default()));
         }
         store.append(MailboxId(1), messages).await.unwrap();
+        if group % 256 == 255 {
+            while store.keep_house().await.unwrap() != Kept::Nothing {}
+        }
     }
+    while store.keep_house().await.unwrap() != Kept::Nothing {}
     store.close();
     let mut used = 0;
-    for name in disk.list("log").unwrap().iter().map(|name| format!("log/{name}")).chain(["index.redb".into()]) {
+    let of = |folder: &str| disk.list(folder).unwrap().into_iter().map(|name| format!("{folder}/{name}")).collect();
+    let (log, snapshots): (Vec<String>, Vec<String>) = (of("log"), of("snapshots"));
+    for name in log.into_iter().chain(snapshots).chain(["index.redb".into()]) {
         // Files are sparse: pages that were never written take no room.
         let contents = disk.contents(&name).unwrap();
         used += contents.chunks(4096).filter(|page| page.iter().any(|octet| *octet != 0)).count() as u64 * 4096;
@@ -392,9 +401,9 @@ async fn standing(workers: &Workers, at_a_time: u64) -> f64 {
 fn a_mailbox_of_ordinary_mail_takes_less_than_its_raw_octets() {
     let workers = workers();
     smol::block_on(async {
-        // Mail that comes alone fills pages of its own, because a page is never written twice: until it is reclaimed, the
-        // rest of them is dead space.
-        for (at_a_time, budget) in [(10, 0.9), (1, 1.0)] {
+        // Mail that comes alone fills pages of its own, because a page is never written twice: the rest of them is dead space
+        // until it is reclaimed.
+        for (at_a_time, budget) in [(10, 0.9), (1, 0.9)] {
             let ratio = standing(&workers, at_a_time).await;
             println!("the standing mailbox, {at_a_time} at a time: {ratio:.3} of its raw octets (budget {budget})");
             assert!(ratio <= budget);

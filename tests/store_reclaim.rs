@@ -343,11 +343,11 @@ fn a_year_of_ordinary_use_stays_near_what_is_live() {
     let workers = workers();
     smol::block_on(async {
         let disk = SimDisk::counting();
-        let options = Options { segment_bytes: 512 << 10, ..Options::default() };
-        let store = open_with(&disk, &workers, options).unwrap();
+        let store = open_with(&disk, &workers, Options::default()).unwrap();
         store.reclaim_no_faster_than(u64::MAX);
         with_inbox(&store).await;
-        let (mut ends, mut received, mut worst) = (BTreeMap::<u64, Vec<Uid>>::new(), 0u64, 0f64);
+        let (mut ends, mut received) = (BTreeMap::<u64, Vec<Uid>>::new(), 0u64);
+        let (mut worst, mut all_worst) = (0f64, 0f64);
         let mut reclaimed = Reclaimed::default();
         let mut number = 0u64;
         for day in 0..365 {
@@ -368,14 +368,18 @@ fn a_year_of_ordinary_use_stays_near_what_is_live() {
             let done = keep_all(&store).await;
             reclaimed.segments += done.segments;
             reclaimed.freed_bytes += done.freed_bytes;
-            let live = store.stats().await.unwrap().live_bytes;
-            if day >= 90 {
-                worst = worst.max(log_bytes(&disk) as f64 / live as f64);
+            let stats = store.stats().await.unwrap();
+            let all_bytes = log_bytes(&disk) + bytes_in(&disk, "snapshots") + stats.index_bytes;
+            // In the first weeks a segment is much beside all mail.
+            if day >= 60 {
+                worst = worst.max(log_bytes(&disk) as f64 / stats.live_bytes as f64);
+                all_worst = all_worst.max(all_bytes as f64 / stats.live_bytes as f64);
             }
         }
         let stats = store.stats().await.unwrap();
         println!(
-            "a year: {number} messages, {} KiB received, {} KiB live, log at worst {worst:.3} of the live octets; {:.3} octets \
+            "a year: {number} messages, {} KiB received, {} KiB live, log at worst {worst:.3} of the live octets, \
+             with index and snapshots {all_worst:.3}; {:.3} octets \
              written per octet received, {:.3} of them by reclaim, {} segments of {} KiB freed; index {} KiB, snapshots {} KiB",
             received / 1024,
             stats.live_bytes / 1024,
@@ -387,6 +391,8 @@ fn a_year_of_ordinary_use_stays_near_what_is_live() {
             bytes_in(&disk, "snapshots") / 1024,
         );
         assert!(worst <= 1.2, "{worst}");
+        // An index has pages to spare, which weigh more beside little mail.
+        assert!(all_worst <= 1.4, "{all_worst}");
         let (uids, _) = store.uids(INBOX).await.unwrap();
         for uid in uids.iter().step_by(50) {
             let blob = store.messages(INBOX, &UidSet::one(uid), 1).await.unwrap()[0].1.blob;

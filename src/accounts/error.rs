@@ -62,7 +62,7 @@ impl fmt::Display for Error {
             }
             Self::DomainInUse(domain) => write!(f, "{domain} still has accounts or aliases: remove them first"),
             Self::Store(refusal) => f.write_str(match refusal {
-                Refusal::DiskFull => "the disk is full",
+                Refusal::DiskFull => "the disk is full; `pigeon status` tells how much must be free",
                 Refusal::NoMemory => "the server has no memory to spare now; try again later",
                 Refusal::Limit => "the store takes no more of these",
                 Refusal::Damaged => "what is stored about it is damaged; see the log",

@@ -153,7 +153,8 @@ Examples:
 The first backup into a folder copies everything, later ones only what is new. Mail goes on
 arriving meanwhile. The backup counts when its last file is written and read back; one that breaks
 off leaves the one before good. What is in the folder does not change later, so any program that
-copies files can take it further.
+copies files can take it further. A folder on the disk that the data is on is warned of: it goes
+when that disk does, and may be where a stick should be mounted.
 
 Examples:
   pigeon backup /media/stick/mail
@@ -163,8 +164,11 @@ Examples:
         #[arg(value_name = "FOLDER")]
         folder: PathBuf,
         /// Change nothing: restore the backup into a temporary place and see whether it is whole
-        #[arg(long)]
+        #[arg(long, conflicts_with = "other_disk")]
         check: bool,
+        /// Refuse a folder on the disk that the data is on, as when a stick is not mounted
+        #[arg(long)]
+        other_disk: bool,
     },
 
     /// Make the data directory from a backup
@@ -182,6 +186,9 @@ Examples:
         /// The data directory to make [default: the one that the configuration names]
         #[arg(long, value_name = "FOLDER")]
         to: Option<PathBuf>,
+        /// Of a damaged backup bring back what is whole, and name what is not
+        #[arg(long)]
+        damaged: bool,
     },
 
     /// Read everything that is kept, and name what is damaged

@@ -5,8 +5,8 @@ use super::file;
 use super::output::{Failure, complain, failed, say};
 use crate::base::Clock;
 use crate::config::{Config, human_bytes};
-use crate::serve::{Answer, RESTORED, RESTORING, Request, World, ask, become_owner, beside, connect, create_folder};
-use crate::store::backup::{self, BackupError, Content, Copied, Manifest};
+use crate::serve::{Answer, Request, World, ask, become_owner, beside, connect, create_folder};
+use crate::store::backup::{self, BackupError, Content, Copied, Manifest, Mark, Restoring};
 use crate::store::{Disk, RealDisk};
 use std::fs;
 use std::io;
@@ -46,9 +46,10 @@ struct Files {
     is_damaged: bool,
 }
 
-pub(super) fn back_up(config: Option<&Path>, target: &Path) -> Result<(), Failure> {
+pub(super) fn back_up(config: Option<&Path>, target: &Path, other_disk: bool) -> Result<(), Failure> {
     let config = file::load(&file::of_verb(config))?.config;
     refuse_inside(&config.data, target)?;
+    look_where(&config.data, target, other_disk)?;
     if target.is_dir() && super::manage::has_store(&config)? {
         // Before anything is asked of the server, or made in the folder.
         backup::refuse_other(&RealDisk::read_only(&config.data), &RealDisk::read_only(target))
@@ -163,55 +164,85 @@ fn check_in(
     }
 }
 
-pub(super) fn restore(config: Option<&Path>, source: &Path, to: Option<&Path>) -> Result<(), Failure> {
-    let config = match to {
+/// What to restore.
+pub(super) struct Wanted<'a> {
+    pub(super) source: &'a Path,
+    /// The data directory to make; the configuration's, if none.
+    pub(super) to: Option<&'a Path>,
+    /// What is whole of a damaged backup is wanted.
+    pub(super) damaged: bool,
+}
+
+pub(super) fn restore(config: Option<&Path>, wanted: &Wanted<'_>) -> Result<(), Failure> {
+    let config = match wanted.to {
         Some(data) => Config { data: file::absolute(data), ..Config::new("localhost") },
         None => file::load(&file::of_verb(config))?.config,
     };
-    let data = &config.data;
+    let (data, source) = (&config.data, wanted.source);
+    let failed = |error: io::Error| Failure::Failed(format!("{}: {error}", data.display()));
+    if data.exists() && !data.is_dir() {
+        return Err(Failure::Failed(format!("{} is no folder\n    remedy: name another place", data.display())));
+    }
     if connect(data)?.is_some() {
         return Err(Failure::TryLater(format!(
             "a server runs on {}\n    remedy: stop it, and put its data aside",
             data.display()
         )));
     }
-    let failed = |error: io::Error| Failure::Failed(format!("{}: {error}", data.display()));
-    if data.join(RESTORED).is_dir() {
-        move_up(data).map_err(failed)?;
-        return say(&format!("{}: restored; what was cut short is done now\n", data.display()));
+    if file::absolute(data).starts_with(file::absolute(source)) {
+        return Err(Failure::Usage(format!("{} lies inside the backup; name a folder elsewhere", data.display())));
     }
-    let owner = refuse_used(data)?;
+    let before = Mark::of(&RealDisk::read_only(data)).unwrap_or_default();
+    if before.is_none() {
+        refuse_used(data)?;
+    }
     let (from, manifest) = newest(source)?;
-    // What a file system is mounted on cannot be replaced: it is filled from within.
-    let is_mounted = is_mount_point(data);
-    let place = if is_mounted { data.join(RESTORING) } else { beside(data, RESTORING) };
-    remove_ours(&place)?;
-    create_folder(&place)?;
-    must_fit(&place, manifest.bytes()).inspect_err(|_| drop(remove_ours(&place)))?;
+    let is_new = !data.exists();
+    create_folder(data)?;
+    if before.is_none() {
+        // What was cut short before takes some of the room that is needed.
+        must_fit(data, manifest.bytes()).inspect_err(|_| drop(is_new.then(|| fs::remove_dir(data))))?;
+    }
+    let owner = keep_others_out(data).map_err(failed)?.or(before.and_then(|mark| mark.owner));
+    let to = disk(data)?;
+    let restoring = Restoring::begin(&to, Mark { owner }).map_err(|error| told(&error, data))?;
+    must_fit(data, manifest.bytes())?;
     let mut bar = Bar::new("restoring");
-    backup::restore(&from, &manifest, &disk(&place)?, &mut |done, total| bar.at(done, total))
-        .map_err(|error| told(&error, source))?;
-    drop(bar);
-    let world = World::salvage(&Config { data: place.clone(), ..config.clone() })?;
+    let copied = restoring.copy((&from, &manifest), wanted.damaged, &mut |done, total| bar.at(done, total));
+    drop((bar, restoring));
+    let damaged = copied.map_err(|error| told(&error, source))?;
+    let world = World::restore(&config)?;
     let lost = lost(&world);
     let stats = smol::future::block_on(world.store.stats());
     world.close();
     drop(world);
     if let Some((user, group)) = owner {
-        give(&place, user, group).map_err(failed)?;
+        give(data, user, group).map_err(failed)?;
     }
-    match is_mounted {
-        true => {
-            // From here on it is whole, wherever a cut leaves it.
-            fs::rename(&place, data.join(RESTORED)).and_then(|()| sync(data)).map_err(failed)?;
-            move_up(data).map_err(failed)?;
-        }
-        false => fs::rename(&place, data).map_err(failed)?,
-    }
+    backup::finish_restore(&to).map_err(|error| told(&error, data))?;
     sync_parent(data).map_err(failed)?;
     say(&lost)?;
+    for name in &damaged {
+        say(&format!("damaged: {name} of the backup\n"))?;
+    }
     let (accounts, messages) = stats.map_or((0, 0), |stats| (stats.accounts, stats.messages));
-    say(&format!("{}: restored, {accounts} accounts, {messages} messages\n", data.display()))
+    say(&format!("{}: restored, {accounts} accounts, {messages} messages\n", data.display()))?;
+    if damaged.is_empty() {
+        return Ok(());
+    }
+    complain("what is damaged is not back: `pigeon verify` names the messages; back up again into an empty folder\n");
+    Err(Failure::Told)
+}
+
+/// Has nobody else put anything into a folder while it is filled; whose it is, if another's.
+fn keep_others_out(data: &Path) -> io::Result<Option<(u32, u32)>> {
+    let facts = fs::metadata(data)?;
+    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    if facts.uid() == user {
+        return Ok(None);
+    }
+    chown(data, Some(user), Some(group))?;
+    Ok(Some((facts.uid(), facts.gid())))
 }
 
 /// What could not be had again, a line each.
@@ -298,7 +329,14 @@ fn told(error: &BackupError, folder: &Path) -> Failure {
              what is missing here"
         }
         BackupError::NoRoom(..) => "\n    remedy: make room, or take a larger one",
-        BackupError::Damaged(_) => "\n    remedy: take another copy; back up again into an empty folder",
+        BackupError::Damaged(_) => {
+            "\n    remedy: take another copy; `pigeon restore --damaged` brings back what is whole of this one"
+        }
+        BackupError::NotEmpty(_) => "\n    remedy: put it aside, or name another place with --to",
+        BackupError::Busy => "\n    remedy: wait until it is ready, and try again",
+        BackupError::Backup(_, error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            "\n    remedy: run the command as root or as the folder's owner"
+        }
         BackupError::Backup(..) => "\n    what was complete before still is",
         BackupError::Store(..) | BackupError::Strange(_) => "",
     };
@@ -310,7 +348,7 @@ const LOST_AND_FOUND: &str = "lost+found";
 
 /// Refuses what the disk has no room for.
 fn must_fit(place: &Path, bytes: u64) -> Result<(), Failure> {
-    match disk(place)?.free_bytes() {
+    match RealDisk::read_only(place).free_bytes() {
         Ok(free) if free < bytes => Err(Failure::Failed(format!(
             "{} has {} free and {} are needed",
             place.display(),
@@ -319,28 +357,6 @@ fn must_fit(place: &Path, bytes: u64) -> Result<(), Failure> {
         ))),
         _ => Ok(()),
     }
-}
-
-/// Whether another file system begins at this folder.
-fn is_mount_point(folder: &Path) -> bool {
-    let device = |path: &Path| fs::metadata(path).map(|facts| facts.dev());
-    matches!((device(folder), device(&folder.join(".."))), (Ok(one), Ok(other)) if one != other)
-}
-
-/// Moves what is restored, or the rest of it, into the data directory around it; the lock last, so that nobody opens a part.
-fn move_up(data: &Path) -> io::Result<()> {
-    let place = data.join(RESTORED);
-    let mut names: Vec<_> =
-        fs::read_dir(&place)?.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<_, _>>()?;
-    names.sort_by_key(|name| name == "lock");
-    for name in names {
-        if name == "lock" {
-            sync(data)?;
-        }
-        fs::rename(place.join(&name), data.join(&name))?;
-    }
-    fs::remove_dir(place)?;
-    sync(data)
 }
 
 fn sync(folder: &Path) -> io::Result<()> {
@@ -357,24 +373,23 @@ fn remove_ours(place: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Refuses a data directory with anything in it; whose an empty one is, if it is another's.
-fn refuse_used(data: &Path) -> Result<Option<(u32, u32)>, Failure> {
+/// Refuses a data directory with anything in it, but for what a restore that was cut at its first step leaves.
+fn refuse_used(data: &Path) -> Result<(), Failure> {
     let failed = |error: io::Error| Failure::Failed(format!("{}: {error}", data.display()));
+    let is_empty = |folder: &Path| fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
     match fs::read_dir(data) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(failed(error)),
-        Ok(entries) => match entries
-            .flatten()
-            .find(|entry| ![LOST_AND_FOUND, RESTORING].iter().any(|name| entry.file_name() == *name))
-        {
+        Ok(entries) => match entries.flatten().map(|entry| entry.file_name()).find(|name| {
+            let is_ours = ["lock", "restoring.tmp", LOST_AND_FOUND].iter().any(|ours| name == ours);
+            let is_empty_folder = ["log", "snapshots"].iter().any(|ours| name == ours) && is_empty(&data.join(name));
+            !is_ours && !is_empty_folder
+        }) {
             Some(_) => Err(Failure::Failed(format!(
                 "{} is not empty\n    remedy: put it aside, or name another place with --to",
                 data.display()
             ))),
-            None => {
-                let facts = fs::metadata(data).map_err(failed)?;
-                Ok((facts.uid() != rustix::process::geteuid().as_raw()).then(|| (facts.uid(), facts.gid())))
-            }
+            None => Ok(()),
         },
     }
 }
@@ -387,11 +402,32 @@ fn refuse_inside(data: &Path, target: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Refuses, or warns of, a backup on the disk that it is to outlive.
+fn look_where(data: &Path, target: &Path, refuses: bool) -> Result<(), Failure> {
+    // What is not there yet is made on the disk of the folder above.
+    let device = |path: &Path| {
+        file::absolute(path).ancestors().find_map(|folder| fs::metadata(folder).ok()).map(|facts| facts.dev())
+    };
+    if !fs::metadata(data).is_ok_and(|facts| device(target) == Some(facts.dev())) {
+        return Ok(());
+    }
+    let same = format!("{} is on the disk that the data is on", target.display());
+    if refuses {
+        return Err(Failure::Failed(format!(
+            "{same}, and nothing is written\n    remedy: mount the stick or disk that the backup belongs on; without \
+             --other-disk it is made here"
+        )));
+    }
+    complain(&format!("pigeon: warning: {same}: it goes when that disk does. Is another one to be mounted there?\n"));
+    Ok(())
+}
+
 /// Gives a folder with everything in it to another user.
 fn give(folder: &Path, user: u32, group: u32) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         match entry.file_type()?.is_dir() {
+            true if entry.file_name() == LOST_AND_FOUND => {}
             true => give(&entry.path(), user, group)?,
             false => chown(entry.path(), Some(user), Some(group))?,
         }

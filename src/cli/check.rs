@@ -48,6 +48,8 @@ pub struct Data {
     pub is_in_memory: bool,
     /// Free for us, bytes.
     pub free_bytes: u64,
+    /// What the store still has to lay down for when it is full, and as much again, bytes; 0 where it lies.
+    pub ballast_bytes: u64,
     /// Of the whole file system, bytes.
     pub disk_bytes: u64,
 }
@@ -215,11 +217,16 @@ fn data(config: &Config, places: &Places, facts: &Facts) -> Vec<Problem> {
 
 fn disk(config: &Config, places: &Places, data: &Data) -> Option<Problem> {
     let free = human_bytes(data.free_bytes);
-    if data.free_bytes <= config.store.reserve_bytes {
-        let reserve = human_bytes(config.store.reserve_bytes);
+    let reserve_bytes = config.store.reserve_bytes;
+    if data.free_bytes <= reserve_bytes.saturating_add(data.ballast_bytes) {
+        let beside = match data.ballast_bytes {
+            0 => String::new(),
+            bytes => format!(" beside {} for deleting on a full disk", human_bytes(bytes)),
+        };
+        let reserve = human_bytes(reserve_bytes);
         return Some(Problem::error(
             places.of("store.reserve").or_else(|| places.of("data")),
-            format!("the disk is full: {free} free, and {reserve} are kept in reserve, so no mail is taken"),
+            format!("the disk is full: {free} free, and {reserve} are kept in reserve{beside}, so no mail is taken"),
             "delete something, use a larger disk, or lower `reserve` in [store]",
         ));
     }

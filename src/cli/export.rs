@@ -58,7 +58,7 @@ pub(super) fn run(config: Option<&Path>, what: &What<'_>) -> Result<(), Failure>
     if !super::manage::has_store(&config)? {
         return Err(Failure::Failed(format!("there is no store in {} yet", config.data.display())));
     }
-    let note = prepare(what)?;
+    let (note, is_new) = resume(what)?;
     let mut line = Line::open(&config)?;
     let order = ExportOrder {
         account: what.account.to_owned(),
@@ -71,6 +71,9 @@ pub(super) fn run(config: Option<&Path>, what: &What<'_>) -> Result<(), Failure>
         Answer::Export(totals) => totals,
         other => return Err(failed(other)),
     };
+    if is_new {
+        begin(what, &note)?;
+    }
     if note.after.is_some() {
         complain(&format!("going on after the {} messages that an earlier run wrote\n", note.messages));
     }
@@ -100,11 +103,14 @@ fn lost(error: io::Error) -> Failure {
     Failure::TryLater(format!("the server went away: {error}\n    remedy: the same command goes on where it was"))
 }
 
-/// Makes the target; the note of an earlier run, or a new one. A folder with anything else in it is left alone.
-fn prepare(what: &What<'_>) -> Result<Note, Failure> {
+fn not_written(what: &What<'_>, error: io::Error) -> Failure {
+    Failure::Failed(format!("cannot write to {}: {error}", what.target.display()))
+}
+
+/// The note of an earlier run into this target, or a new one, and whether it is new; nothing is written. A folder with
+/// anything else in it is left alone.
+fn resume(what: &What<'_>) -> Result<(Note, bool), Failure> {
     let shown = what.target.display();
-    let failed = |error: io::Error| Failure::Failed(format!("cannot write to {shown}: {error}"));
-    DirBuilder::new().recursive(true).mode(0o700).create(what.target).map_err(failed)?;
     let new = Note {
         version: VERSION,
         account: what.account.to_owned(),
@@ -118,18 +124,24 @@ fn prepare(what: &What<'_>) -> Result<Note, Failure> {
     match fs::read(&path) {
         Ok(octets) => {
             let same = |note: &Note| Note { after: None, log_bytes: 0, messages: 0, ..note.clone() } == new;
-            return serde_json::from_slice(&octets).ok().filter(same).ok_or_else(|| {
+            return serde_json::from_slice(&octets).ok().filter(same).map(|note| (note, false)).ok_or_else(|| {
                 Failure::Failed(format!("{shown} holds another export that was cut\n    remedy: name another folder"))
             });
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed(error)),
+        Err(error) => return Err(not_written(what, error)),
     }
-    if fs::read_dir(what.target).map_err(failed)?.next().is_some() {
-        return Err(Failure::Failed(format!("{shown} is not empty\n    remedy: name a new or an empty folder")));
+    match fs::read_dir(what.target).map(|mut entries| entries.next().is_none()) {
+        Ok(false) => Err(Failure::Failed(format!("{shown} is not empty\n    remedy: name a new or an empty folder"))),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(not_written(what, error)),
+        _ => Ok((new, true)),
     }
-    write_note(what.target, &new).map_err(failed)?;
-    Ok(new)
+}
+
+/// Makes the target, with its first note.
+fn begin(what: &What<'_>, note: &Note) -> Result<(), Failure> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(what.target);
+    made.and_then(|()| write_note(what.target, note)).map_err(|error| not_written(what, error))
 }
 
 /// What was written is durable before the note that says so.

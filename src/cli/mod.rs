@@ -68,9 +68,11 @@ fn run(args: Args) -> Result<(), Failure> {
             &export::What { account: &address, target: &target, format, mailbox: mailbox.as_deref() },
         ),
         Verb::Status { json } => status::run(config, json),
-        Verb::Backup { folder, check: false } => backup::back_up(config, &folder),
-        Verb::Backup { folder, check: true } => backup::check(config, &folder),
-        Verb::Restore { folder, to } => backup::restore(config, &folder, to.as_deref()),
+        Verb::Backup { folder, check: true, .. } => backup::check(config, &folder),
+        Verb::Backup { folder, other_disk, .. } => backup::back_up(config, &folder, other_disk),
+        Verb::Restore { folder, to, damaged } => {
+            backup::restore(config, &backup::Wanted { source: &folder, to: to.as_deref(), damaged })
+        }
         Verb::Salvage => salvage::run(config),
         Verb::Verify { json } => verify::run(config, json),
         Verb::Update(args) => board::update(&args),

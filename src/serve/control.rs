@@ -202,7 +202,7 @@ impl Asked {
         match self {
             Self::Store(world) => {
                 let mut told = |progress| told(&manage::verifying(progress));
-                smol::future::block_on(manage::verify(world, &mut told))
+                manage::with_start(world, smol::future::block_on(manage::verify(world, &mut told)))
             }
             Self::Server(client) => {
                 let mut answer = ask(client, &Request::Verify);

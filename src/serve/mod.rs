@@ -29,7 +29,7 @@ pub use manage::{Alias, Answer, Checked, Password, Request, User, perform};
 pub use process::{become_owner, control_group_memory, raise_file_limit};
 pub use status::{Connections, Holds, Memory, Running, Served, Status, StoreWork};
 pub use wear::WearStatus;
-pub use world::{RESTORED, RESTORING, StartError, World, beside, create_folder};
+pub use world::{StartError, World, beside, create_folder};
 
 use crate::base::Clock;
 use crate::config::{Config, Service};

@@ -68,16 +68,20 @@ impl fmt::Display for StartError {
 impl World {
     /// Opens the data directory, creating it and an empty store when there is none. Blocks.
     pub fn open(config: &Config) -> Result<Self, StartError> {
-        Self::open_as(config, false)
+        Self::open_as(config, Options::default())
     }
 
     /// As [`World::open`], with an index made anew and every mailbox raised. Blocks.
     pub fn salvage(config: &Config) -> Result<Self, StartError> {
-        Self::open_as(config, true)
+        Self::open_as(config, Options { salvage: true, ..Options::default() })
     }
 
-    fn open_as(config: &Config, salvage: bool) -> Result<Self, StartError> {
-        refuse_half_restored(&config.data)?;
+    /// As [`World::salvage`], of what is no store for anybody else yet. Blocks.
+    pub fn restore(config: &Config) -> Result<Self, StartError> {
+        Self::open_as(config, Options { restores: true, ..Options::default() })
+    }
+
+    fn open_as(config: &Config, options: Options) -> Result<Self, StartError> {
         create_folder(&config.data)?;
         let clock = Clock::system();
         let budget = Budget::new(usize::try_from(config.budget_bytes()).unwrap_or(usize::MAX));
@@ -89,8 +93,7 @@ impl World {
             segment_bytes: config.store.segment_bytes,
             index_cache_bytes: usize::try_from(config.store.index_cache_bytes).unwrap_or(usize::MAX),
             gather: config.store.gather,
-            salvage,
-            ..Options::default()
+            ..options
         };
         let store = Store::open(&config.data, options, clock.clone(), workers.clone(), budget.clone());
         let store = store.map_err(|error| not_opened(&config.data, error))?;
@@ -118,28 +121,11 @@ impl World {
     }
 }
 
-/// What is restored lies here until it is whole, in a data directory that is a file system of its own,
-pub const RESTORING: &str = ".restoring";
-/// and here once it is, until all of it has been moved up, the lock last.
-pub const RESTORED: &str = ".restored";
-
 /// A folder of ours beside the data.
 pub fn beside(data: &Path, suffix: &str) -> PathBuf {
     let mut name = data.file_name().unwrap_or_default().to_owned();
     name.push(suffix);
     data.with_file_name(name)
-}
-
-/// Refuses to make an empty store, or one of a part, where a restore is under way or was cut short.
-fn refuse_half_restored(data: &Path) -> Result<(), StartError> {
-    let places = [data.join(RESTORED), data.join(RESTORING), beside(data, RESTORING)];
-    match places.iter().find(|place| place.exists()).filter(|_| !data.join("lock").exists()) {
-        Some(place) => Err(StartError::failed(
-            format!("a restore into {} is under way or was cut short", data.display()),
-            format!("run `pigeon restore` again, or remove {} for a new store", place.display()),
-        )),
-        None => Ok(()),
-    }
 }
 
 /// Creates the data directory, for its owner alone.
@@ -156,6 +142,10 @@ fn not_opened(data: &Path, error: OpenError) -> StartError {
             "{} is in use by another pigeon; wait until it is ready or stop it, and try again",
             data.display()
         )),
+        OpenError::HalfRestored => StartError::failed(
+            format!("a restore into {} is under way or was cut short", data.display()),
+            "run `pigeon restore` again, or remove what is in the folder for a new store",
+        ),
         OpenError::Failed(why) => StartError::failed(
             format!("cannot open the store in {}: {why}", data.display()),
             "`pigeon check` tells more about this machine",

@@ -7,6 +7,7 @@ use super::disk::{Disk, create_whole};
 use super::index::IndexError;
 use super::recover::RecoverError;
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 const FILE: &str = "ballast";
@@ -19,9 +20,12 @@ pub(crate) const SPARE_BYTES: u64 = 1024 * 1024;
 /// On a full disk, housework may take this part of what is free, to make more.
 const HOUSEWORK_PART: u64 = 2;
 
-/// What operators are told while there is none.
-pub(crate) const FULL: &str =
-    "the disk is full: what is new is refused, until something is deleted or there is room otherwise";
+/// Octets that must be free, beside what new messages leave free, before it is laid down in the data directory `data`; 0
+/// where it lies.
+pub fn ballast_needs_bytes(data: &Path) -> u64 {
+    let is_there = std::fs::metadata(data.join(FILE)).is_ok_and(|facts| facts.len() == BYTES);
+    if is_there { 0 } else { 2 * BYTES }
+}
 
 /// What the disk has room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,10 +76,23 @@ impl Shared {
         if self.ballast.told.swap(!has_room, Ordering::AcqRel) == has_room {
             match has_room {
                 true => log::info!("the disk has room again"),
-                false => log::error!("{FULL}"),
+                false => log::error!("{}", self.full()),
             }
         }
         has_room
+    }
+
+    /// What operators are told while there is no room: how much is free, and how much must be.
+    pub(crate) fn full(&self) -> String {
+        let mib = |bytes: u64| format!("{}.{} MiB", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20);
+        let keep_free_bytes = self.ballast.keep_free_bytes.load(Ordering::Relaxed);
+        let needed = if self.is_ballast_spent() { keep_free_bytes.saturating_add(2 * BYTES) } else { keep_free_bytes };
+        let free = self.disk.free_bytes().map_or_else(|_| "unknown".to_owned(), mib);
+        format!(
+            "the disk is full ({free} free, {} needed): what is new is refused, until something is deleted or there is \
+             room otherwise",
+            mib(needed)
+        )
     }
 
     /// Whether it was given up and is not back yet.

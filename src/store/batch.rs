@@ -249,6 +249,20 @@ fn is_whole_chunk(chunk: &[u8]) -> bool {
     chunk::Header::parse(head).is_ok_and(|header| header.check(stored).is_ok())
 }
 
+/// Whether a batch consists of nothing but whole events and of chunks, whole or not.
+fn are_events_whole(seed: u64, batch: &[u8], _: u32) -> bool {
+    let mut from = Decoder(batch.get(HEADER_BYTES..).unwrap_or_default());
+    while !from.is_empty() {
+        let sum = from.0.get(1..).and_then(<[u8]>::first_chunk).copied().map(u32::from_le_bytes);
+        match record(&mut from) {
+            Some(Record::Chunk) => {}
+            Some(Record::Event { bytes, summed: true }) if sum == Some(event_sum(seed, bytes)) => {}
+            _ => return false,
+        }
+    }
+    true
+}
+
 /// Over a header with a zero CRC field and its payload.
 fn checksum(seed: u64, bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&seed.to_le_bytes()), bytes)
@@ -262,6 +276,17 @@ impl Batch {
         (segment, salt): (u64, Option<u32>),
         offset: u64,
         limit: u64,
+    ) -> io::Result<Option<Self>> {
+        let is_whole =
+            |seed: u64, bytes: &[u8], crc: u32| checksum(seed, bytes) == crc || sabotage::is(Sabotage::BlindToBatches);
+        Self::read_as(file, (segment, salt), (offset, limit), is_whole)
+    }
+
+    fn read_as(
+        file: &dyn DiskFile,
+        (segment, salt): (u64, Option<u32>),
+        (offset, limit): (u64, u64),
+        is_whole: impl Fn(u64, &[u8], u32) -> bool,
     ) -> io::Result<Option<Self>> {
         let Some(room) = limit.checked_sub(offset).filter(|&room| room >= HEADER_BYTES as u64) else {
             return Ok(None);
@@ -277,11 +302,35 @@ impl Batch {
         let mut bytes = vec![0; HEADER_BYTES + length as usize];
         file.read_at(offset, &mut bytes)?;
         bytes.splice(24..28, [0; 4]);
-        if checksum(seed(segment, own_salt), &bytes) != crc && !sabotage::is(Sabotage::BlindToBatches) {
+        if !is_whole(seed(segment, own_salt), &bytes, crc) {
             return Ok(None);
         }
         let padded_bytes = (bytes.len() as u64).next_multiple_of(PAGE_BYTES);
         Ok(Some(Self { sequence, crc_before, crc, salt: own_salt, padded_bytes, bytes }))
+    }
+
+    /// The batches that fill a stretch of a segment from its first octet to its last, when nothing but bodies in them may be
+    /// damaged: each event is whole, each follows the one before, and the last is the one with the checksum `crc`, which
+    /// what stands behind the stretch tells. So all of them were acknowledged. Nothing otherwise.
+    pub(crate) fn despite_bodies(
+        file: &dyn DiskFile,
+        (segment, salt): (u64, u32),
+        (from, to): (u64, u64),
+        (last, crc): ((u64, u32), u32),
+    ) -> io::Result<Option<Vec<Self>>> {
+        let (mut batches, mut offset, mut last) = (Vec::new(), from, last);
+        while offset < to {
+            let Some(batch) = Self::read_as(file, (segment, Some(salt)), (offset, to), are_events_whole)? else {
+                return Ok(None);
+            };
+            if batch.sequence != last.0 + 1 || batch.crc_before != last.1 {
+                return Ok(None);
+            }
+            last = (batch.sequence, batch.crc);
+            offset += batch.padded_bytes;
+            batches.push(batch);
+        }
+        Ok((offset == to && last.1 == crc).then_some(batches))
     }
 
     /// Everything in it.

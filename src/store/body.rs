@@ -5,7 +5,7 @@
 use super::chunk;
 use super::disk::{Disk, DiskFile, create_whole};
 use super::lease::{Leases, Pins};
-use super::log::Numbers;
+use super::log::NewSegments;
 use super::rows::{Extent, add_extent};
 use super::sabotage::{self, Sabotage};
 use super::segment::{Header, Kind, PAGE_BYTES, Position, file_name};
@@ -28,9 +28,8 @@ const UNSYNCED_BYTES_MAX: u64 = 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Bodies {
     disk: Arc<dyn Disk>,
-    numbers: Arc<Numbers>,
+    segments: Arc<NewSegments>,
     leases: Arc<Leases>,
-    segment_bytes: u64,
     /// For streams.
     current: Mutex<Option<Arc<BodySegment>>>,
     /// For what reclaim copies: it has outlived others, and mixed with what comes it would be copied again with it.
@@ -94,12 +93,11 @@ impl Region {
 
 impl Bodies {
     /// Nothing is open until the first large body comes.
-    pub(crate) fn new(disk: Arc<dyn Disk>, numbers: Arc<Numbers>, leases: Arc<Leases>, segment_bytes: u64) -> Self {
+    pub(crate) fn new(disk: Arc<dyn Disk>, segments: Arc<NewSegments>, leases: Arc<Leases>) -> Self {
         Self {
             disk,
-            numbers,
+            segments,
             leases,
-            segment_bytes,
             current: Mutex::new(None),
             copies: Mutex::new(None),
             leaving: Mutex::default(),
@@ -159,7 +157,7 @@ impl Bodies {
     /// The segment that grows, pinned before it can have ceased to; a new one when there is none or it is full.
     fn growing_in(&self, place: &Mutex<Option<Arc<BodySegment>>>) -> io::Result<(Arc<BodySegment>, Pins)> {
         let mut current = place.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = |segment: &Arc<BodySegment>| segment.end.load(Ordering::Acquire) >= self.segment_bytes;
+        let full = |segment: &Arc<BodySegment>| segment.end.load(Ordering::Acquire) >= self.segments.bytes();
         if self.closed.load(Ordering::Acquire) {
             return Err(io::Error::other("the store is closed"));
         }
@@ -168,7 +166,7 @@ impl Bodies {
             Some(segment) if !full(&segment) => segment,
             before => {
                 before.into_iter().for_each(|segment| self.let_go(segment));
-                let number = self.numbers.next();
+                let number = self.segments.next();
                 let header =
                     Header { kind: Kind::Body, number, salt: self.disk.chance(), predecessor: Position::default() };
                 let file = create_whole(&*self.disk, &file_name(Kind::Body, number), &[(0, &header.page())])?;
@@ -513,7 +511,7 @@ mod tests {
     use crate::store::sim::SimDisk;
 
     fn bodies() -> Bodies {
-        Bodies::new(Arc::new(SimDisk::new()), Arc::new(Numbers::after(0)), Arc::default(), 1 << 20)
+        Bodies::new(Arc::new(SimDisk::new()), Arc::new(NewSegments::after(0, 1 << 20)), Arc::default())
     }
 
     #[test]

@@ -156,11 +156,12 @@ pub(crate) fn tried<O>(mut read: impl FnMut() -> io::Result<O>) -> io::Result<Op
 }
 
 /// Reads every whole batch after the chain's `from`, each with the position after it and whether anything before it
-/// was found damaged; up to `end` in the last segment, where that is known.
+/// was found damaged; up to `end`, where that is known. A batch of which bodies alone can be damaged counts as whole, once what
+/// follows shows that it was acknowledged: whoever reads those bodies finds out.
 pub(crate) fn walk(
     disk: &dyn Disk,
     chain: &Chain,
-    end: Option<u64>,
+    end: Option<Position>,
     each: &mut dyn FnMut(Batch, Position, bool) -> Result<(), RecoverError>,
 ) -> Result<Damage, RecoverError> {
     let (mut damage, from) = (chain.damage.clone(), chain.from);
@@ -169,10 +170,11 @@ pub(crate) fn walk(
         let number = link.number;
         let file = disk.open(&file_name(Kind::Commit, number))?;
         let next = chain.links.get(n + 1);
-        let told_end = match next {
-            Some(next) => next.predecessor.filter(|before| before.segment == number).map(|before| before.end),
+        let told = match next {
+            Some(next) => next.predecessor.filter(|before| before.segment == number),
             None => end,
         };
+        let told_end = told.map(|told| told.end);
         let len = file.len()?;
         let limit = told_end.unwrap_or(len).min(len);
         let stop_at = next.and_then(|next| next.first_sequence).unwrap_or(u64::MAX);
@@ -184,7 +186,13 @@ pub(crate) fn walk(
             if batch.sequence >= stop_at {
                 break;
             }
-            if at != offset {
+            let despite = match at != offset {
+                true => despite_bodies(&*file, (number, salt), (offset, at), (last, batch.crc_before))?,
+                false => None,
+            };
+            if let Some(hit) = despite {
+                pass_on(hit, (number, offset), &mut last, &damage, each)?;
+            } else if at != offset {
                 damage.note(format!("segment {number} has a bad batch at {offset} and a whole one at {at}"));
                 ruins(&file, (number, salt), (offset, at), (&mut last, batch.sequence), each)?;
             }
@@ -198,6 +206,12 @@ pub(crate) fn walk(
             last = Position { segment: number, end: offset, sequence: batch.sequence, crc: batch.crc };
             each(batch, last, !damage.is_none())?;
         }
+        if let Some(told) = told.filter(|told| offset < told.end)
+            && let Some(hit) = despite_bodies(&*file, (number, salt), (offset, told.end), (last, told.crc))?
+        {
+            pass_on(hit, (number, offset), &mut last, &damage, each)?;
+            continue;
+        }
         // A segment gets its name when its first batch is durable: that one is never the torn end of the log.
         let first_end = (next.is_none() && offset == PAGE_BYTES).then_some(len.max(PAGE_BYTES + 1));
         if let Some(told) = told_end.or(first_end).filter(|told| offset < *told) {
@@ -206,6 +220,32 @@ pub(crate) fn walk(
         }
     }
     Ok(damage)
+}
+
+fn despite_bodies(
+    file: &dyn DiskFile,
+    segment: (u64, u32),
+    stretch: (u64, u64),
+    (last, crc): (Position, u32),
+) -> io::Result<Option<Vec<Batch>>> {
+    let last = (last.sequence, last.crc);
+    Ok(tried(|| Batch::despite_bodies(file, segment, stretch, (last, crc)))?.flatten())
+}
+
+/// Hands batches on that lie one behind the other in a segment.
+fn pass_on(
+    batches: Vec<Batch>,
+    (segment, mut end): (u64, u64),
+    last: &mut Position,
+    damage: &Damage,
+    each: &mut dyn FnMut(Batch, Position, bool) -> Result<(), RecoverError>,
+) -> Result<(), RecoverError> {
+    for batch in batches {
+        end += batch.padded_bytes;
+        *last = Position { segment, end, sequence: batch.sequence, crc: batch.crc };
+        each(batch, *last, !damage.is_none())?;
+    }
+    Ok(())
 }
 
 /// Has what is left of damaged batches in a stretch of a segment; sequences stay below `before`.

@@ -114,6 +114,18 @@ pub(crate) struct StoredPlace {
 }
 
 impl Event {
+    /// The highest number of a segment in which this says that a body lies; 0 for none.
+    pub(crate) fn highest_segment(&self) -> u64 {
+        let of = |extents: &[Extent]| extents.iter().map(|extent| extent.segment).max();
+        let highest = match self {
+            Self::Stored { messages, .. } => messages.iter().filter_map(|message| of(&message.extents)).max(),
+            Self::MessagesTold(told) => told.messages.iter().filter_map(|message| of(&message.extents)).max(),
+            Self::Relocated { moves } => moves.iter().map(|moved| moved.to.segment).max(),
+            _ => None,
+        };
+        highest.unwrap_or(0)
+    }
+
     /// Whether it neither makes room nor prepares that, so that it can wait until there is some.
     pub(crate) fn can_wait(&self) -> bool {
         match self {

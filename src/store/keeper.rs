@@ -309,7 +309,7 @@ impl Store {
         let last = shared.newest_snapshot();
         // One that finds no room is written in vain, and next time again.
         let fits = last.map_or_else(|| shared.index.bytes(), |last| last.bytes) <= survey.housework_bytes;
-        if fits && is_snapshot_due(&survey, last, shared.segment_bytes) {
+        if fits && is_snapshot_due(&survey, last, shared.segments.bytes()) {
             let of = shared.clone();
             match shared.take_snapshot(&shared.keeper()?, move || of.pause()).await {
                 // What is dead can go all the same.

@@ -25,24 +25,48 @@ const WINDOW_BYTES: u64 = 256 * 1024;
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 static EMPTY_PAGE: [u8; PAGE_BYTES as usize] = [0; PAGE_BYTES as usize];
 
-/// Gives out segments' numbers: each once, for commit and body segments together.
-#[derive(Debug)]
-pub(crate) struct Numbers(AtomicU64);
+/// What ruined events name is believed so far; from here on there are enough numbers for ever.
+const NUMBER_MAX: u64 = 1 << 62;
 
-impl Numbers {
-    /// Starts above every number in use.
-    pub(crate) fn after(highest: u64) -> Self {
-        Self(AtomicU64::new(highest + 1))
+/// Segments become no longer than this part of what is live: one that grows, and what is dead in it, weighs little beside that.
+const LIVE_PART: u64 = 64;
+/// But this long in any store, unless they are to be shorter still: beginning one costs two syncs.
+const SEGMENT_BYTES_MIN: u64 = 512 * 1024;
+
+/// What a new segment gets: its number, given once, for commit and body segments together, and its length.
+#[derive(Debug)]
+pub(crate) struct NewSegments {
+    next: AtomicU64,
+    bytes: AtomicU64,
+    bytes_max: u64,
+}
+
+impl NewSegments {
+    /// Starts above every number in use. Segments are `bytes_max` long where there is much mail.
+    pub(crate) fn after(highest: u64, bytes_max: u64) -> Self {
+        let bytes = AtomicU64::new(SEGMENT_BYTES_MIN.min(bytes_max));
+        Self { next: AtomicU64::new(highest + 1), bytes, bytes_max }
     }
 
     /// Leaves out every number up to this one.
     pub(crate) fn leave(&self, number: u64) {
-        self.0.fetch_max(number + 1, Ordering::Relaxed);
+        self.next.fetch_max(number.saturating_add(1).min(NUMBER_MAX), Ordering::Relaxed);
     }
 
     /// The next number.
     pub(crate) fn next(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed)
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Segments have the length that suits so many live octets from now on.
+    pub(crate) fn suit(&self, live_bytes: u64) {
+        let bytes = (live_bytes / LIVE_PART).max(SEGMENT_BYTES_MIN).min(self.bytes_max);
+        self.bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// A segment that is so long grows no more.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -50,8 +74,7 @@ impl Numbers {
 #[derive(Debug)]
 pub(crate) struct Log {
     disk: Arc<dyn Disk>,
-    numbers: Arc<Numbers>,
-    segment_bytes: u64,
+    segments: Arc<NewSegments>,
     /// Nothing at the start and after a failure.
     current: Option<Current>,
     last: Position,
@@ -70,8 +93,8 @@ struct Current {
 
 impl Log {
     /// Goes on after `last`, in a new segment.
-    pub(crate) fn new(disk: Arc<dyn Disk>, numbers: Arc<Numbers>, segment_bytes: u64, last: Position) -> Self {
-        Self { disk, numbers, segment_bytes, current: None, last, planned: None }
+    pub(crate) fn new(disk: Arc<dyn Disk>, segments: Arc<NewSegments>, last: Position) -> Self {
+        Self { disk, segments, current: None, last, planned: None }
     }
 
     /// Goes on in a segment that has just been begun and ends at `last`.
@@ -88,10 +111,10 @@ impl Log {
 
     /// Where the next batch will begin.
     pub(crate) fn place(&mut self) -> Place {
-        if let Some(current) = self.current.as_ref().filter(|current| current.end < self.segment_bytes) {
+        if let Some(current) = self.current.as_ref().filter(|current| current.end < self.segments.bytes()) {
             return Place { segment: current.number, offset: current.end };
         }
-        let (segment, _) = *self.planned.get_or_insert_with(|| (self.numbers.next(), self.disk.chance()));
+        let (segment, _) = *self.planned.get_or_insert_with(|| (self.segments.next(), self.disk.chance()));
         Place { segment, offset: PAGE_BYTES }
     }
 
@@ -177,7 +200,7 @@ impl Log {
 
     /// A number that no segment begun so far reaches.
     pub(crate) fn bound(&self) -> u64 {
-        self.numbers.next()
+        self.segments.next()
     }
 
     /// Gives the zeros behind the last batch back; nothing that was acknowledged is touched.

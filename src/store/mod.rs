@@ -49,6 +49,7 @@ pub mod verify;
 mod watch;
 mod writer;
 
+pub use ballast::ballast_needs_bytes;
 pub use bare::Bare;
 pub use body::{Body, BodyWriter};
 pub use disk::{Disk, DiskFile, Lock, RealDisk};
@@ -86,7 +87,7 @@ const SNAPSHOTS_KEPT: usize = 2;
 /// How the store is to work.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Bytes of a log segment.
+    /// Bytes of a log segment; they are shorter where there is little mail.
     pub segment_bytes: u64,
     /// redb's cache, bytes.
     pub index_cache_bytes: usize,
@@ -94,6 +95,8 @@ pub struct Options {
     pub gather: Duration,
     /// Make the index anew, and raise every mailbox, whether or not it looks whole.
     pub salvage: bool,
+    /// As `salvage`, of files that were just restored: it opens what is no store for anybody else yet.
+    pub restores: bool,
     /// A checkpoint comes after so many commits at the latest: what a start has to replay.
     pub checkpoint_commits: u64,
 }
@@ -105,6 +108,7 @@ impl Default for Options {
             index_cache_bytes: 2 << 20,
             gather: Duration::from_millis(3),
             salvage: false,
+            restores: false,
             checkpoint_commits: 1_000,
         }
     }
@@ -133,7 +137,7 @@ pub(crate) struct Shared {
     budget: Budget,
     clock: Clock,
     ballast: ballast::Ballast,
-    segment_bytes: u64,
+    segments: Arc<log::NewSegments>,
     /// Bodies on their way.
     in_flight: AtomicUsize,
     /// Whether deleted mailboxes still have rows.
@@ -216,17 +220,22 @@ impl Shared {
 /// Opens the index, or makes it anew, and brings it up to the end of the log. A panic inside redb counts as a broken index.
 fn open_index(
     disk: &Arc<dyn Disk>,
-    numbers: &Arc<log::Numbers>,
+    segments: &Arc<log::NewSegments>,
     found: &recover::Found,
     (options, anew): (&Options, bool),
 ) -> Result<rebuild::Opened, recover::RecoverError> {
-    let log = (found, options.segment_bytes);
     let open = || {
         if anew {
-            return rebuild::at_start(disk, options.index_cache_bytes, numbers, log, options.salvage);
+            return rebuild::at_start(
+                disk,
+                options.index_cache_bytes,
+                segments,
+                found,
+                options.salvage || options.restores,
+            );
         }
         let index = index::Index::open(disk.clone(), options.index_cache_bytes)?;
-        let (log, damage) = recover::start(disk, &index, numbers, log, &recover::Reading::default())?;
+        let (log, damage) = recover::start(disk, &index, segments, found, &recover::Reading::default())?;
         Ok(rebuild::Opened { index, log, damage, source: None })
     };
     catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| {
@@ -245,6 +254,8 @@ pub(crate) fn refusal_of(error: &io::Error) -> Refusal {
 pub enum OpenError {
     /// Another process has it.
     Locked,
+    /// A restore into it is under way or was cut short.
+    HalfRestored,
     /// Anything else, in words for the operator.
     Failed(String),
 }
@@ -343,22 +354,25 @@ impl Store {
         let meter = Arc::new(disk::Meter::default());
         let disk: Arc<dyn Disk> = Arc::new(disk::Metered { disk, meter: meter.clone() });
         let lock = disk.lock().map_err(|error| failed("lock", &error))?.ok_or(OpenError::Locked)?;
+        if !options.restores && backup::Mark::of(&*disk).map_err(|error| failed("restoring", &error))?.is_some() {
+            return Err(OpenError::HalfRestored);
+        }
         recover::clean(&*disk).map_err(|error| failed("log", &error))?;
         let found = recover::look(&*disk).map_err(|error| failed("log", &error))?;
         let is_new = found.is_new();
-        let numbers = Arc::new(log::Numbers::after(found.highest));
+        let segments = Arc::new(log::NewSegments::after(found.highest, options.segment_bytes));
         let is_there = index::is_there(&*disk).map_err(|error| failed("index.redb", &error))?;
         let is_lost = !is_there && !is_new;
         if is_lost {
             ::log::error!("index.redb is missing or empty; it is made anew from the newest snapshot and the log");
         }
-        let anew = is_lost || options.salvage;
+        let anew = is_lost || options.salvage || options.restores;
         let (mut aside, mut found) = (index::aside(&*disk), Some(found));
         let mut open = |anew| {
             loop {
                 // A try before this one may have left a segment.
                 let opened = found.take().map_or_else(|| recover::look(&*disk), Ok).map_err(Into::into);
-                let opened = opened.and_then(|found| open_index(&disk, &numbers, &found, (&options, anew)));
+                let opened = opened.and_then(|found| open_index(&disk, &segments, &found, (&options, anew)));
                 let Err(error) = &opened else { return opened };
                 let Some(given_up) = ballast::spend_at_start(&*disk, error, &mut aside) else { return opened };
                 ::log::error!("{error}; {given_up} is given up");
@@ -389,7 +403,7 @@ impl Store {
         let snapshots = snapshot::list(&*disk).map_err(|error| failed("snapshots", &error))?;
         let leases = Arc::new(lease::Leases::default());
         let shared = Arc::new(Shared {
-            bodies: body::Bodies::new(disk.clone(), numbers, leases.clone(), options.segment_bytes),
+            bodies: body::Bodies::new(disk.clone(), segments.clone(), leases.clone()),
             files: reader::Files::new(disk.clone()),
             leases,
             watched: watch::Watched::default(),
@@ -410,7 +424,7 @@ impl Store {
             copied_bytes: AtomicU64::new(0),
             reclaimed_bytes: AtomicU64::new(0),
             keeper: keeper::Keeper::default(),
-            segment_bytes: options.segment_bytes,
+            segments,
             trouble: Mutex::new(None),
             lock: Mutex::new(Some(lock)),
             disk,

@@ -140,6 +140,10 @@ impl BodyReader {
         let read = move || read_chunk(&shared.files, &extent, start, place, offset);
         let found = match self.shared.workers.run(read).await {
             Some(Ok(found)) => found,
+            Some(Err(ReadError::Disk(error))) if error.kind() == io::ErrorKind::NotFound => {
+                log::error!("segment {}, where blob {} lies, is missing", extent.segment, self.blob.0);
+                return Err(Refusal::Damaged);
+            }
             Some(Err(ReadError::Disk(error))) => {
                 log::error!("reading blob {} in segment {}: {error}", self.blob.0, extent.segment);
                 return Err(Refusal::Unavailable);

@@ -4,7 +4,7 @@
 use super::chain::Damage;
 use super::disk::{Disk, is_unreadable};
 use super::index::{Index, IndexError, Unpublished};
-use super::log::{Log, Numbers};
+use super::log::{Log, NewSegments};
 use super::recover::{self, Found, Reading, RecoverError};
 use super::segment::Position;
 use super::snapshot::{self, SnapshotError};
@@ -36,8 +36,8 @@ const EVENTS_ASIDE_MAX: usize = 100;
 pub(crate) fn at_start(
     disk: &Arc<dyn Disk>,
     cache_bytes: usize,
-    numbers: &Arc<Numbers>,
-    (found, segment_bytes): (&Found, u64),
+    segments: &Arc<NewSegments>,
+    found: &Found,
     raises: bool,
 ) -> Result<Opened, RecoverError> {
     let mut reading = Reading { proves_end: true, raises, ..Reading::default() };
@@ -45,7 +45,7 @@ pub(crate) fn at_start(
     let _unpublished = Unpublished(&**disk);
     loop {
         let (index, source, mut damage) = from_snapshot(disk, cache_bytes, &found.snapshots)?;
-        match recover::start(disk, &index, numbers, (found, segment_bytes), &reading) {
+        match recover::start(disk, &index, segments, found, &reading) {
             Ok((log, more)) => {
                 damage.add(more);
                 // It is durable, and a cut before this leaves the old one, which leads here again.
@@ -161,8 +161,8 @@ mod tests {
         disk.put("index.redb", b"rubbish");
         let disk: Arc<dyn Disk> = Arc::new(disk.clone());
         let found = recover::look(&*disk)?;
-        let numbers = Arc::new(Numbers::after(found.highest));
-        at_start(&disk, CACHE_BYTES, &numbers, (&found, 1 << 20), false).map(|opened| opened.damage)
+        let segments = Arc::new(NewSegments::after(found.highest, 1 << 20));
+        at_start(&disk, CACHE_BYTES, &segments, &found, false).map(|opened| opened.damage)
     }
 
     fn names(disk: &SimDisk, what: &str) -> Vec<String> {

@@ -11,11 +11,11 @@ use super::chain::{Damage, chain, give_back_zeros, walk};
 use super::disk::{Disk, is_unreadable};
 use super::event::Event;
 use super::index::{Index, IndexError, Tx};
-use super::log::{Log, Numbers, begin};
+use super::log::{Log, NewSegments, begin};
 use super::sabotage::{self, Sabotage};
 use super::segment::{Header, Kind, PAGE_BYTES, Position, file_name, parse_name};
 use super::snapshot;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -86,12 +86,14 @@ impl std::fmt::Display for RecoverError {
 }
 
 /// What lies in `log/` and `snapshots/`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Found {
     /// The highest number in use; 0 for none.
     pub(crate) highest: u64,
     /// Commit segments, ascending.
     pub(crate) commits: Vec<u64>,
+    /// Body segments.
+    pub(crate) bodies: BTreeSet<u64>,
     /// How many segments there are.
     pub(crate) segments: u64,
     /// Snapshots, ascending.
@@ -102,6 +104,14 @@ impl Found {
     /// Whether there was never a store here.
     pub(crate) fn is_new(&self) -> bool {
         self.segments == 0 && self.snapshots.is_empty()
+    }
+
+    /// A body segment that none of the `known` is, with a number missing between it and the last commit segment: there may have
+    /// been another one, which named it.
+    fn without_successor(&self, known: &BTreeMap<u64, (u64, u64)>) -> Option<u64> {
+        let last = self.commits.last().copied().unwrap_or(0);
+        let unknown = self.bodies.iter().find(|number| **number > last && !known.contains_key(number))?;
+        (last + 1..*unknown).any(|number| !self.bodies.contains(&number)).then_some(*unknown)
     }
 }
 
@@ -117,13 +127,14 @@ pub(crate) fn clean(disk: &dyn Disk) -> io::Result<()> {
 
 /// Looks through the folders.
 pub(crate) fn look(disk: &dyn Disk) -> io::Result<Found> {
-    let mut found = Found { highest: 0, commits: Vec::new(), segments: 0, snapshots: snapshot::numbers(disk)? };
+    let mut found = Found { snapshots: snapshot::numbers(disk)?, ..Found::default() };
     for name in disk.list("log")? {
         if let Some((kind, number)) = parse_name(&name) {
             found.highest = found.highest.max(number);
             found.segments += 1;
-            if kind == Kind::Commit {
-                found.commits.push(number);
+            match kind {
+                Kind::Commit => found.commits.push(number),
+                _ => drop(found.bodies.insert(number)),
             }
         }
     }
@@ -146,13 +157,13 @@ pub(crate) struct Reading {
 pub(crate) fn start(
     disk: &Arc<dyn Disk>,
     index: &Index,
-    numbers: &Arc<Numbers>,
-    (found, segment_bytes): (&Found, u64),
+    segments: &Arc<NewSegments>,
+    found: &Found,
     reading: &Reading,
 ) -> Result<(Log, Damage), RecoverError> {
     let state = index.read(super::query::state)?;
     let seen = state.position;
-    numbers.leave(seen.segment);
+    segments.leave(seen.segment);
     let chain = chain(&**disk, &found.commits, seen)?;
     let from = chain.from;
     let mut replay = Replay::new(&**disk, index, &reading.skip);
@@ -170,13 +181,20 @@ pub(crate) fn start(
         // No damage: a kill or a cut in the middle of a batch looks like that too.
         damage.uncertain_end = true;
     }
-    let mut log = Log::new(disk.clone(), numbers.clone(), segment_bytes, last);
+    let mut log = Log::new(disk.clone(), segments.clone(), last);
     if let Some((batch, after, damaged)) = held.take_if(|_| sabotage::is(Sabotage::TrustTheLastBatch)) {
-        log = Log::new(disk.clone(), numbers.clone(), segment_bytes, after);
+        log = Log::new(disk.clone(), segments.clone(), after);
         replay.add(batch, after, damaged)?;
     }
+    replay.flush()?;
+    // What is said to lie in a segment that the disk has lost must not be looked for in another one of that number.
+    let counted = index.read(super::rows::segments)?;
+    let named = held.iter().flat_map(|(batch, ..)| batch.events().unwrap_or_default()).filter_map(Event::decode);
+    let named: Vec<u64> = named.map(|event| event.highest_segment()).collect();
+    counted.keys().chain(&named).for_each(|number| segments.leave(*number));
+    segments.suit(counted.values().map(|(live_bytes, _)| live_bytes).sum());
     if let Some((batch, _, damaged)) = held {
-        let (number, salt, sequence) = (numbers.next(), disk.chance(), batch.sequence);
+        let (number, salt, sequence) = (segments.next(), disk.chance(), batch.sequence);
         let (bytes, crc) = batch.moved_to((number, salt));
         let file = begin(&**disk, &Header { kind: Kind::Commit, number, salt, predecessor: last }, &bytes)?;
         let end = PAGE_BYTES + bytes.len() as u64;
@@ -194,6 +212,13 @@ pub(crate) fn start(
     }
     replay.flush()?;
     damage.add(std::mem::take(&mut replay.damage));
+    if reading.proves_end
+        && let Some(number) = found.without_successor(&index.read(super::rows::segments)?)
+    {
+        // No damage: what a kill or a cut leaves may look like that, too.
+        log::warn!("nothing names what lies in {}: the end of the log may be lost", file_name(Kind::Body, number));
+        damage.uncertain_end = true;
+    }
     if from != seen {
         // The segment it was moved to may have its name from a process that was killed before it made that durable.
         disk.sync_folder("log")?;
@@ -227,7 +252,7 @@ pub(crate) fn catch_up(disk: &dyn Disk, index: &Index, to: Position) -> Result<(
     let skip = BTreeSet::new();
     let mut replay = Replay::new(disk, index, &skip);
     let mut reached = chain.from;
-    let damage = walk(disk, &chain, Some(to.end), &mut |batch, after, damaged| {
+    let damage = walk(disk, &chain, Some(to), &mut |batch, after, damaged| {
         reached = after;
         replay.add(batch, after, damaged)
     })?;

@@ -1,6 +1,5 @@
 //! Figures about the store, for `pigeon status` and for tests.
 
-use super::ballast::FULL;
 use super::query;
 use super::rows;
 use super::{Refusal, Shared};
@@ -84,7 +83,7 @@ pub(crate) async fn stats(shared: &Arc<Shared>) -> Result<Stats, Refusal> {
                 messages: state.messages,
                 messages_ever: state.message_next.saturating_sub(1),
                 doomed: state.doomed,
-                read_only: trouble.or_else(|| (!of_shared.has_room()).then(|| FULL.to_owned())),
+                read_only: trouble.or_else(|| (!of_shared.has_room()).then(|| of_shared.full())),
             })
         })
         .await

@@ -116,7 +116,7 @@ fn a_backup_made_while_serving_comes_back_with_every_message_uid_flag_and_accoun
     let restored = home.verb(&["restore", &folder], "");
     assert_eq!(restored.status.code(), Some(0), "{}", both(&restored));
     assert!(both(&restored).contains("1 accounts, 6 messages"), "{}", both(&restored));
-    assert!(!home.path().join("data.restoring").exists());
+    assert!(!home.data().join("restoring").exists());
     assert_eq!(fs::read(home.data().join("tls/ca.pem")).ok(), authority);
     let server = home.serve();
     let after = seen(&home);
@@ -164,36 +164,76 @@ fn a_restore_that_is_cut_short_is_served_by_nobody_and_can_be_run_again() {
     assert_eq!(made.status.code(), Some(0), "{}", both(&made));
     let whole = home.path().join("whole");
     fs::rename(home.data(), &whole).expect("the data are put aside");
+    let beside = home.path().join("stick-2").to_string_lossy().into_owned();
+    let mark = home.data().join("restoring");
     let is_refused = |why: &str| {
-        let refused = home.verb(&["domain", "add", "example.net"], "");
-        assert_eq!(refused.status.code(), Some(1), "{why}: {}", both(&refused));
-        assert!(both(&refused).contains("`pigeon restore` again"), "{why}: {}", both(&refused));
+        for verb in [&["domain", "add", "example.net"][..], &["salvage"], &["verify"], &["backup", &beside]] {
+            let refused = home.verb(verb, "");
+            assert_eq!(refused.status.code(), Some(1), "{why}: {verb:?}: {}", both(&refused));
+            assert!(both(&refused).contains("`pigeon restore` again"), "{why}: {verb:?}: {}", both(&refused));
+        }
     };
     let is_restored = |why: &str| {
         let restored = home.verb(&["restore", &folder], "");
         assert_eq!(restored.status.code(), Some(0), "{why}: {}", both(&restored));
         let listed = home.verb(&["user", "list"], "");
         assert!(both(&listed).contains("alice@example.org"), "{why}: {}", both(&listed));
-        assert!(!home.data().join(".restored").exists() && !home.path().join("data.restoring").exists(), "{why}");
+        assert!(!mark.exists(), "{why}");
     };
-    // Beside the data: a part of the files.
-    fs::create_dir_all(home.path().join("data.restoring/log")).expect("a folder");
-    fs::write(home.path().join("data.restoring/index.redb"), "a part").expect("a file");
-    is_refused("beside");
-    assert!(!home.data().join("index.redb").exists(), "an empty store was made");
-    is_restored("beside");
-    // In a data directory that is a file system of its own: whole, and moved up but for the log and the lock.
-    let restored = home.path().join("restored");
-    fs::rename(home.data(), &restored).expect("the data are put aside");
-    fs::create_dir_all(home.data().join(".restored")).expect("a folder");
-    for entry in fs::read_dir(&restored).expect("a folder") {
-        let name = entry.expect("an entry").file_name();
-        let is_moved = name != "log" && name != "lock";
-        let to = if is_moved { home.data() } else { home.data().join(".restored") };
-        fs::rename(restored.join(&name), to.join(&name)).expect("it is moved");
+    // A part of the files, and what another backup had.
+    fs::create_dir_all(home.data().join("log")).expect("a folder");
+    fs::write(&mark, "A restore").expect("a file");
+    fs::write(home.data().join("lock"), "").expect("a file");
+    fs::write(home.data().join("index.redb"), "a part").expect("a file");
+    fs::write(home.data().join("log/0000000099.body"), "another's").expect("a file");
+    is_refused("a part");
+    is_restored("a part");
+    assert!(!home.data().join("log/0000000099.body").exists());
+    // All of it, but that nobody said so.
+    fs::write(&mark, "A restore").expect("a file");
+    is_refused("all of it");
+    is_restored("all of it");
+    // It had hardly begun.
+    fs::rename(home.data(), home.path().join("aside")).expect("the data are put aside");
+    fs::create_dir_all(home.data().join("snapshots")).expect("a folder");
+    fs::write(home.data().join("lock"), "").expect("a file");
+    fs::write(home.data().join("restoring.tmp"), "A").expect("a file");
+    is_restored("hardly begun");
+}
+
+#[test]
+fn of_a_damaged_backup_comes_back_what_is_whole_on_demand() {
+    let home = Home::new("");
+    let stick = home.path().join("stick");
+    let folder = stick.to_string_lossy().into_owned();
+    let server = home.serve();
+    home.verb(&["user", "add", "alice@example.org", "--password-stdin"], "wonderland-7\n");
+    for n in 0..5 {
+        deliver(&home, &format!("{n}zqxjkvw"));
     }
-    is_refused("moved up in part");
-    is_restored("moved up in part");
+    assert_eq!(home.verb(&["backup", &folder], "").status.code(), Some(0));
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(), Some(0));
+    fs::rename(home.data(), home.path().join("aside")).expect("the data are put aside");
+    let segment = files(&stick.join("log")).into_iter().next().expect("a segment");
+    let path = stick.join("log").join(&segment);
+    let mut octets = fs::read(&path).expect("the segment is read");
+    let needle = b"3zqxjkvw";
+    let at = octets.windows(needle.len()).position(|window| window == needle).expect("the body is there");
+    octets[at] ^= 1;
+    fs::write(&path, &octets).expect("the segment is written");
+    let refused = home.verb(&["restore", &folder], "");
+    assert_eq!(refused.status.code(), Some(1), "{}", both(&refused));
+    assert!(both(&refused).contains("`pigeon restore --damaged`"), "{}", both(&refused));
+    let restored = home.verb(&["restore", "--damaged", &folder], "");
+    assert_eq!(restored.status.code(), Some(1), "{}", both(&restored));
+    assert!(both(&restored).contains(&format!("damaged: log/{segment} of the backup")), "{}", both(&restored));
+    assert!(both(&restored).contains("restored, 1 accounts, 5 messages"), "{}", both(&restored));
+    let verified = home.verb(&["verify"], "");
+    assert!(both(&verified).contains("alice@example.org \"INBOX\" UID 4"), "{}", both(&verified));
+    assert!(!both(&verified).contains("UID 3") && !both(&verified).contains("UID 5"), "{}", both(&verified));
+    let inside = home.verb(&["restore", &folder, "--to", &stick.join("data").to_string_lossy()], "");
+    assert_eq!(inside.status.code(), Some(2), "{}", both(&inside));
 }
 
 #[test]
@@ -300,6 +340,60 @@ fn verify_reads_everything_with_a_server_and_without_and_names_a_flipped_bit() {
             std::thread::sleep(std::time::Duration::from_millis(300));
         }
     }
+}
+
+#[test]
+fn verify_without_a_server_tells_what_opening_the_store_had_to_mend() {
+    let home = Home::new("");
+    let server = home.serve();
+    home.verb(&["user", "add", "alice@example.org", "--password-stdin"], "wonderland-7\n");
+    deliver(&home, "mail");
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(), Some(0));
+    let verified = |code, words: &str| {
+        let verified = home.verb(&["verify"], "");
+        assert_eq!(verified.status.code(), Some(code), "{}", both(&verified));
+        assert!(both(&verified).contains(words), "{words}: {}", both(&verified));
+    };
+    verified(0, "nothing is damaged");
+    type Spoils = (&'static str, fn(&Path));
+    let spoil: [Spoils; 2] = [
+        ("removed", |index| fs::remove_file(index).expect("the index is removed")),
+        ("its first page lost", |index| {
+            use std::os::unix::fs::FileExt;
+            let file = fs::OpenOptions::new().write(true).open(index).expect("the index is opened");
+            file.write_all_at(&[0; 4096], 0).expect("the page is lost");
+        }),
+    ];
+    for (what, spoil) in spoil {
+        spoil(&home.data().join("index.redb"));
+        verified(1, "damaged: index.redb was missing or unreadable");
+        verified(0, "nothing is damaged");
+        assert!(home.data().join("index.redb").exists(), "{what}");
+    }
+}
+
+#[test]
+fn a_backup_on_the_disk_of_the_data_is_warned_of_and_refused_on_demand() {
+    let home = Home::new("");
+    home.verb(&["user", "add", "alice@example.org", "--password-stdin"], "wonderland-7\n");
+    let deep = home.path().join("not/mounted/yet");
+    let refused = home.verb(&["backup", "--other-disk", &deep.to_string_lossy()], "");
+    assert_eq!(refused.status.code(), Some(1), "{}", both(&refused));
+    assert!(both(&refused).contains("on the disk that the data is on, and nothing is written"), "{}", both(&refused));
+    assert!(!home.path().join("not").exists());
+    let warned = home.verb(&["backup", &deep.to_string_lossy()], "");
+    assert_eq!(warned.status.code(), Some(0), "{}", both(&warned));
+    assert!(
+        text(&warned.stderr).contains("warning: ") && text(&warned.stdout).contains("complete"),
+        "{}",
+        both(&warned)
+    );
+    // Memory is another one.
+    let other = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
+    let made = home.verb(&["backup", "--other-disk", &other.path().to_string_lossy()], "");
+    assert_eq!(made.status.code(), Some(0), "{}", both(&made));
+    assert_eq!(text(&made.stderr), "");
 }
 
 /// What a verb printed, on either.

@@ -315,6 +315,50 @@ fn mail_that_clients_moved_and_deleted_before_an_import_goes_on_does_not_come_ag
 }
 
 #[test]
+fn an_export_to_a_wrong_name_leaves_nothing_in_the_way_of_the_right_one() {
+    let home = home();
+    let target = home.path().join("target");
+    for is_there in [false, true] {
+        if is_there {
+            fs::create_dir(&target).expect("a folder");
+        }
+        assert_eq!(export(&home, "nobody@example.org", &target, "mbox").status.code(), Some(1));
+        let no_mailbox =
+            home.verb(&["export", ALICE, &target.display().to_string(), "--format", "mbox", "--mailbox", "Sant"], "");
+        assert_eq!(no_mailbox.status.code(), Some(1), "{}", text(&no_mailbox.stderr));
+        assert_eq!(target.exists(), is_there);
+    }
+    ok(&export(&home, ALICE, &target, "mbox"));
+}
+
+#[test]
+fn an_export_passes_over_what_lies_in_a_missing_segment_and_names_it() {
+    let home = home();
+    let large = "octets that do not pack well 0123456789abcdef\n";
+    let source = home.path().join("source");
+    for n in 0..9_u64 {
+        let noise: String =
+            (0..2_000).map(|line| format!("{:x} {large}", (line + 1) * 0x9e37_79b9_7f4a * (n + 1))).collect();
+        let mail = format!("Subject: {n}\n\n{}", if n == 4 { noise } else { "short\n".to_owned() });
+        put(&source, "cur", &format!("{n:06}.x:2,S"), mail.as_bytes(), 1_000_000 + n);
+    }
+    ok(&import(&home, &source, ALICE));
+    let lost: Vec<PathBuf> = fs::read_dir(home.data().join("log"))
+        .expect("a log")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "body"))
+        .collect();
+    assert_eq!(lost.len(), 1);
+    fs::remove_file(&lost[0]).expect("it is lost");
+    let target = home.path().join("target");
+    let exported = export(&home, ALICE, &target, "eml");
+    assert_eq!(exported.status.code(), Some(1), "{}", text(&exported.stderr));
+    assert!(text(&exported.stderr).contains("INBOX UID 5: it is damaged"), "{}", text(&exported.stderr));
+    let rest = ok(&import(&home, &target, BOB));
+    assert_eq!(mailboxes(&home, BOB)["INBOX"].len(), 8, "{rest}");
+}
+
+#[test]
 fn an_export_that_is_killed_goes_on_and_is_whole() {
     for format in ["maildir", "mbox", "eml"] {
         let home = home();

@@ -6,17 +6,22 @@ use super::look::Seen;
 use super::run::{End, Runner, Wrong};
 use super::steps::Phase;
 use pigeon::base::{Budget, Clock};
-use pigeon::store::backup::{self, Manifest};
+use pigeon::store::backup::{self, Manifest, Mark, Restoring};
 use pigeon::store::sim::{Cut, SimDisk};
-use pigeon::store::{Disk, Options, Store};
+use pigeon::store::{Disk, OpenError, Options, Store};
 use std::sync::{Arc, Mutex};
 
-/// Moments of one restore that are cut.
-const RESTORE_CUTS: u64 = 8;
+/// Moments of one restore that are cut,
+const RESTORE_CUTS: usize = 8;
+/// and so many of its first and of its last, when its mark comes and goes.
+const MARK_CUTS: usize = 6;
 
 impl Runner {
     fn open_salvaging(&self, disk: &SimDisk) -> Result<Store, Wrong> {
-        let options = Options { salvage: true, ..self.manner.options.clone() };
+        self.open_as(disk, Options { salvage: true, ..self.manner.options.clone() })
+    }
+
+    fn open_as(&self, disk: &SimDisk, options: Options) -> Result<Store, Wrong> {
         let manner = Manner { options, ..self.manner.clone() };
         let (clock, _) = Clock::simulated(0);
         manner.open(disk, clock, Budget::new(16 << 20)).map_err(|error| format!("salvage: {error:?}"))
@@ -59,8 +64,8 @@ impl Runner {
         Ok(())
     }
 
-    /// Restores a backup onto an empty disk. What is restored gets its folder's name last; so it must be durable, whole, by
-    /// then, and what a cut before that leaves is removed by whoever restores again. `newer` is what clients know by now.
+    /// Restores a backup into an empty folder, the power going meanwhile: what that leaves is opened by nobody, or is whole, and
+    /// whoever restores again makes it whole. `newer` is what clients know by now.
     pub(super) fn restore(
         &mut self,
         (stick, manifest): (&SimDisk, &Manifest),
@@ -71,16 +76,32 @@ impl Runner {
         let phase = Arc::new(Mutex::new(Phase::Restore));
         let cuts = self.dice.once_in(4);
         let moments = if cuts { record(&disk, phase.clone(), Book::new(known.clone())) } else { Moments::default() };
-        self.restore_onto(&disk, &phase, (stick, manifest), known, newer)?;
+        let shown = self.restore_onto(&disk, &phase, (stick, manifest), known, newer)?;
         disk.watch(None);
         let moments = take(&moments);
-        for _ in 0..RESTORE_CUTS {
-            let Some(moment) = self.dice.pick(&moments).cloned() else { break };
+        let (first, last) = (moments.iter().take(MARK_CUTS), moments.iter().rev().take(MARK_CUTS));
+        let mut chosen: Vec<Moment> = first.chain(last).cloned().collect();
+        chosen.extend((0..RESTORE_CUTS).filter_map(|_| self.dice.pick(&moments).cloned()));
+        for moment in chosen {
             let end = End::of(&mut self.dice);
-            let what = |wrong: Wrong| format!("{}, {end:?}, then restored again: {wrong}", moment.step);
+            let what = |wrong: Wrong| format!("{}, {end:?}: {wrong}", moment.step);
             let disk = end.leaves(&moment.disk);
-            remove_all(&disk).map_err(|error| what(error.to_string()))?;
-            self.restore_onto(&disk, &phase, (stick, manifest), known, newer).map_err(what)?;
+            let is_marked = Mark::of(&disk).map_err(|error| what(error.to_string()))?.is_some();
+            let is_empty = ["", "log", "snapshots"].iter().all(|folder| is_empty(&disk, folder));
+            if !is_marked && !is_empty {
+                let seen = self.shown(&disk, false).map_err(what)?;
+                shown.check(&seen).map_err(|wrong| what(format!("without a mark: {wrong}")))?;
+                self.done.restores.0 += 1;
+            } else {
+                let (clock, _) = Clock::simulated(0);
+                let opened = if is_marked { Some(self.manner.open(&disk, clock, Budget::new(16 << 20))) } else { None };
+                if opened.is_some_and(|opened| !matches!(opened, Err(OpenError::HalfRestored))) {
+                    return Err(what("a part of a store is opened".to_owned()));
+                }
+                let again = self.restore_onto(&disk, &phase, (stick, manifest), known, newer);
+                again.map_err(|wrong| what(format!("then restored again: {wrong}")))?;
+                self.done.restores.1 += 1;
+            }
             self.done.table.count(&moment.step);
         }
         Ok(())
@@ -93,11 +114,14 @@ impl Runner {
         (stick, manifest): (&SimDisk, &Manifest),
         known: &Facts,
         newer: &Facts,
-    ) -> Result<(), Wrong> {
+    ) -> Result<Facts, Wrong> {
         *phase.lock().unwrap() = Phase::Restore;
-        backup::restore(stick, manifest, disk, &mut |_, _| ()).map_err(|error| error.to_string())?;
+        let restoring = Restoring::begin(disk, Mark::default()).map_err(|error| error.to_string())?;
+        let copied = restoring.copy((stick, manifest), false, &mut |_, _| ());
+        copied.map_err(|error| error.to_string())?;
+        drop(restoring);
         *phase.lock().unwrap() = Phase::Salvage;
-        let store = self.open_salvaging(disk)?;
+        let store = self.open_as(disk, Options { restores: true, ..self.manner.options.clone() })?;
         // What is restored has new modification sequences throughout.
         let mut raised = known.clone();
         raised.forget_modseqs();
@@ -105,11 +129,13 @@ impl Runner {
         store.close();
         drop(store);
         let shown = shown.map_err(|wrong| format!("restored: {wrong}"))?;
+        *phase.lock().unwrap() = Phase::Restore;
+        backup::finish_restore(disk).map_err(|error| error.to_string())?;
         // Clients know what was given out since: none of it is given out again, and they see every change.
         shown.is_above(newer).map_err(|wrong| format!("restored: {wrong}"))?;
         let served = disk.revive().reboot(Cut::Nothing);
         let seen = self.shown(&served, false)?;
-        shown.check(&seen).map(drop).map_err(|wrong| format!("restored, then cut: {wrong}"))
+        shown.check(&seen).map_err(|wrong| format!("restored, then cut: {wrong}"))
     }
 }
 
@@ -117,12 +143,7 @@ fn take(moments: &Moments) -> Vec<Moment> {
     std::mem::take(&mut *moments.lock().unwrap())
 }
 
-/// Everything on the disk goes.
-fn remove_all(disk: &SimDisk) -> std::io::Result<()> {
-    for folder in ["", "log", "snapshots", "tls"] {
-        for name in disk.list(folder)? {
-            disk.remove(&if folder.is_empty() { name } else { format!("{folder}/{name}") })?;
-        }
-    }
-    Ok(())
+/// Whether there is nothing but what may become the mark.
+fn is_empty(disk: &SimDisk, folder: &str) -> bool {
+    disk.list(folder).is_ok_and(|names| names.iter().all(|name| name == "restoring.tmp"))
 }

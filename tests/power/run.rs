@@ -63,6 +63,8 @@ pub(crate) struct Plan {
 /// What a seed did.
 #[derive(Default)]
 pub(crate) struct Done {
+    /// Cut restores that were whole, and those that were done again.
+    pub(crate) restores: (u64, u64),
     pub(crate) table: Table,
     /// The steps in the order in which they came, summed up.
     pub(crate) order: u64,

@@ -8,9 +8,11 @@
 
 mod manifest;
 mod owner;
+mod restore;
 
 pub use manifest::{BackupFile, Manifest, newest};
 pub use owner::refuse_other;
+pub use restore::{Mark, Restoring, finish_restore, restore};
 
 use super::disk::{Disk, DiskFile, create_whole, folder_of, is_unreadable};
 use super::identity;
@@ -110,6 +112,10 @@ pub enum BackupError {
     Later(u64, u64),
     /// The backup's disk has too little room: octets needed, octets free.
     NoRoom(u64, u64),
+    /// The folder to restore into has this in it.
+    NotEmpty(String),
+    /// Somebody else works in the folder to restore into.
+    Busy,
 }
 
 impl fmt::Display for BackupError {
@@ -125,6 +131,8 @@ impl fmt::Display for BackupError {
             Self::Later(there, here) => {
                 write!(f, "it holds a later state of this store: up to batch {there}, and this is at batch {here}")
             }
+            Self::NotEmpty(name) => write!(f, "{name} is there already"),
+            Self::Busy => f.write_str("another pigeon works in it"),
             Self::NoRoom(needed, free) => write!(f, "the backup needs {needed} bytes and its disk has {free} free"),
         }
     }
@@ -463,43 +471,6 @@ pub fn prove(disk: &dyn Disk, manifest: &Manifest, progress: &mut Progress<'_>) 
     })
 }
 
-/// Copies a backup into an empty data directory, each file compared with the manifest on the way. What comes of it is a store
-/// of its own. Blocks.
-pub fn restore(
-    from: &dyn Disk,
-    manifest: &Manifest,
-    to: &dyn Disk,
-    progress: &mut Progress<'_>,
-) -> Result<(), BackupError> {
-    let total = manifest.bytes();
-    let mut done = 0;
-    for file in &manifest.files {
-        let open = from.open(&file.stored).map_err(|error| BackupError::Backup(file.stored.clone(), error))?;
-        let mut unreadable = false;
-        let crc = copy(&*open, (&file.stored, file.bytes), (to, &file.name), &mut unreadable, &mut |bytes| {
-            done += bytes;
-            progress(done, total);
-        });
-        // Here the backup is what is read, and the store what is written.
-        let crc = crc.map_err(|error| match error {
-            BackupError::Store(name, error) => BackupError::Backup(name, error),
-            BackupError::Backup(name, error) => BackupError::Store(name, error),
-            error => error,
-        })?;
-        if crc != file.crc {
-            return Err(BackupError::Damaged(file.stored.clone()));
-        }
-    }
-    if let Some(store) = &manifest.store {
-        identity::make(to, Some((store.clone(), manifest.batch)))
-            .map_err(|error| BackupError::Store(identity::FILE.to_owned(), error))?;
-    }
-    for folder in manifest.files.iter().map(|file| folder_of(&file.name)).collect::<BTreeSet<_>>() {
-        to.sync_folder(folder).map_err(|error| BackupError::Store(folder.to_owned(), error))?;
-    }
-    Ok(())
-}
-
 impl Shared {
     /// Reads every snapshot that is kept; one that is damaged is removed. Whether all were whole. Blocks.
     fn prove_snapshots(&self) -> Result<bool, Refusal> {
@@ -529,6 +500,6 @@ impl Shared {
         let state = self.index.read(super::query::state);
         let state = state.map_err(|error| super::query::refusal_of_index(&error))?;
         let newest = self.newest_snapshot();
-        Ok(newest.is_none() || super::keeper::do_events_outweigh(state.event_bytes, newest, self.segment_bytes))
+        Ok(newest.is_none() || super::keeper::do_events_outweigh(state.event_bytes, newest, self.segments.bytes()))
     }
 }

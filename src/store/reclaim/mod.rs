@@ -109,10 +109,11 @@ pub(crate) async fn survey(shared: &Arc<Shared>) -> Result<Survey, Refusal> {
     let is_held = |segment: &&Sealed| segment.kind == Kind::Commit && (older..newest.segment).contains(&segment.number);
     let is_full = !shared.has_room();
     let live_bytes = segments.values().map(|(live, _)| live).sum();
+    shared.segments.suit(live_bytes);
     let totals = Totals {
         live_bytes,
         stuck_bytes: stuck.iter().map(Sealed::dead_bytes).sum(),
-        spare_bytes: shared.segment_bytes / SPARE_PART,
+        spare_bytes: shared.segments.bytes() / SPARE_PART,
     };
     let housework_bytes = shared.housework_bytes();
     Ok(Survey {

@@ -209,7 +209,7 @@ async fn log(
         }
         numbers.sort_unstable();
         let chain = chain(&*of.disk, &numbers, from)?;
-        let damage = walk(&*of.disk, &chain, Some(to.end), &mut |batch, _, _| {
+        let damage = walk(&*of.disk, &chain, Some(to), &mut |batch, _, _| {
             batches += 1;
             bytes += batch.padded_bytes;
             Ok(())
