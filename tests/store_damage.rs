@@ -13,7 +13,9 @@ mod store_support;
 
 use pigeon::base::Workers;
 use pigeon::store::sim::{Cut, Dice, Kind, Operation, SimDisk, Tear};
+use pigeon::store::verify::Fault;
 use pigeon::store::*;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use store_support::*;
 

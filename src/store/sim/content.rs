@@ -1,13 +1,15 @@
 //! What a file of the simulated disk holds: pages that copies share until one of them is written.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 const PAGE_BYTES: usize = 4096;
 static ZEROS: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
+/// Every page of zeros that was written.
+static ZERO_PAGE: LazyLock<Page> = LazyLock::new(|| Arc::new(ZEROS));
 
 type Page = Arc<[u8; PAGE_BYTES]>;
 
-/// A file's octets; a page of zeros takes no room.
+/// A file's octets; a page that was never written is a hole.
 #[derive(Clone, Debug, Default)]
 #[expect(clippy::rc_buffer, reason = "shared until it is written to, then copied")]
 pub(super) struct Content {
@@ -71,9 +73,10 @@ impl Content {
         while !rest.is_empty() {
             let within = at % PAGE_BYTES;
             let (now, later) = rest.split_at((PAGE_BYTES - within).min(rest.len()));
-            if let Some(place) = pages.get_mut(at / PAGE_BYTES)
-                && !(place.is_none() && is_zeros(now))
-            {
+            let place = pages.get_mut(at / PAGE_BYTES);
+            if let Some(place @ None) = place.filter(|_| is_zeros(now)) {
+                *place = Some(ZERO_PAGE.clone());
+            } else if let Some(place) = pages.get_mut(at / PAGE_BYTES) {
                 let page = Arc::make_mut(place.get_or_insert_with(|| Arc::new([0; PAGE_BYTES])));
                 if let Some(part) = page.get_mut(within..within + now.len()) {
                     part.copy_from_slice(now);
@@ -84,7 +87,13 @@ impl Content {
         }
     }
 
-    /// Makes it exactly so long; what is new is zeros.
+    /// Whether a page of this stretch was never written: on a disk it has no place yet.
+    pub(super) fn has_hole(&self, offset: usize, bytes: usize) -> bool {
+        let pages = offset / PAGE_BYTES..(offset + bytes).div_ceil(PAGE_BYTES);
+        self.pages.get(pages).is_none_or(|pages| pages.iter().any(Option::is_none))
+    }
+
+    /// Makes it exactly so long; what is new is zeros, without a place.
     pub(super) fn resize(&mut self, len: usize) {
         let pages = Arc::make_mut(&mut self.pages);
         pages.resize(len.div_ceil(PAGE_BYTES), None);

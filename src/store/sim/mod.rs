@@ -91,6 +91,8 @@ pub struct Counters {
     pub reads: u64,
     /// Octets read.
     pub read_bytes: u64,
+    /// Operations that found no room.
+    pub full: u64,
 }
 
 impl std::ops::Sub for Counters {
@@ -104,6 +106,7 @@ impl std::ops::Sub for Counters {
             syncs: self.syncs - before.syncs,
             reads: self.reads - before.reads,
             read_bytes: self.read_bytes - before.read_bytes,
+            full: self.full - before.full,
         }
     }
 }
@@ -390,9 +393,10 @@ impl DiskFile for SimFile {
     fn write_at(&self, offset: u64, from: &[u8]) -> io::Result<()> {
         let mut world = self.world();
         let at = usize::try_from(offset).map_err(io::Error::other)?;
-        let more = (at + from.len()).saturating_sub(world.file(self.number)?.live.len());
+        let live = &world.file(self.number)?.live;
+        let (more, has_hole) = ((at + from.len()).saturating_sub(live.len()), live.has_hole(at, from.len()));
         let name = world.name_of(self.number);
-        let happens = world.operation(&name, more > 0)?;
+        let happens = world.operation(&name, more > 0 || has_hole)?;
         if !world.has_room_for(more) {
             return Err(io::ErrorKind::StorageFull.into());
         }

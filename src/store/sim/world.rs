@@ -48,8 +48,9 @@ impl World {
         for (from, fault) in &self.faults {
             match fault {
                 Fault::Operation(_, kind) if number == *from => return Err((*kind).into()),
-                Fault::Full if needs_room => return Err(io::ErrorKind::StorageFull.into()),
-                Fault::FullIn(of) if needs_room && name.starts_with(of) => {
+                Fault::FullIn(of) if !name.starts_with(of) => {}
+                Fault::Full | Fault::FullIn(_) if needs_room => {
+                    self.counters.full += 1;
                     return Err(io::ErrorKind::StorageFull.into());
                 }
                 Fault::Operation(..) | Fault::Full | Fault::FullIn(_) => {}
