@@ -366,6 +366,32 @@ fn no_snapshot_is_begun_that_finds_no_room() {
     });
 }
 
+/// When the disk is full a backup is wanted most, and there may never have been a snapshot.
+#[test]
+fn a_full_disk_is_backed_up_for_the_first_time() {
+    let workers = workers();
+    smol::block_on(async {
+        let disk = small(12 << 20);
+        let store = open_small(&disk, &workers);
+        assert!(store.lay_ballast().await);
+        store.account_add("alice@example.org", b"secrets".to_vec(), &[("INBOX", None)]).await.unwrap();
+        for bytes in [20_000, 500] {
+            assert_eq!(fill(&store, bytes).await.1, Refusal::DiskFull);
+        }
+        // Nothing is left at all.
+        disk.hook.bytes.store(disk.hook.used_bytes(), Ordering::Relaxed);
+        let stick = SimDisk::new();
+        let held = store.hold().await.unwrap();
+        backup::back_up(&disk, &stick, &held.content(0), &mut |_, _| ()).unwrap();
+        drop(held);
+        let restored = SimDisk::new();
+        backup::restore(&stick, &backup::newest(&stick).unwrap(), &restored, &mut |_, _| ()).unwrap();
+        let again = open(&restored, &workers).unwrap();
+        assert_eq!(again.damage().0, [""; 0]);
+        assert_eq!(again.digest().await.unwrap(), store.digest().await.unwrap());
+    });
+}
+
 /// A disk whose log takes nothing while that is so.
 #[derive(Debug, Default)]
 struct NoLog(AtomicBool);

@@ -49,6 +49,9 @@ struct Files {
 pub(super) fn back_up(config: Option<&Path>, target: &Path, other_disk: bool) -> Result<(), Failure> {
     let config = file::load(&file::of_verb(config))?.config;
     refuse_inside(&config.data, target)?;
+    if target.exists() && !target.is_dir() {
+        return Err(Failure::Failed(format!("{} is no folder\n    remedy: name a folder", target.display())));
+    }
     look_where(&config.data, target, other_disk)?;
     if target.is_dir() && super::manage::has_store(&config)? {
         // Before anything is asked of the server, or made in the folder.
@@ -305,7 +308,10 @@ fn open_until(config: &Config, told: &Sender<Result<Files, Failure>>, ends: &Rec
 
 fn newest(folder: &Path) -> Result<(RealDisk, Manifest), Failure> {
     if !folder.is_dir() {
-        return Err(Failure::Failed(format!("{}: there is no such folder", folder.display())));
+        return Err(Failure::Failed(format!(
+            "{}: there is no such folder\n    remedy: name the folder that `pigeon backup` wrote; is the stick mounted?",
+            folder.display()
+        )));
     }
     // A stick may be mounted for reading alone.
     let disk = RealDisk::read_only(folder);

@@ -5,6 +5,7 @@ use super::output::{Failure, say};
 use crate::delivery;
 use crate::serve::{World, connect};
 use crate::store::{Refusal, Source, Store};
+use std::fs;
 use std::path::Path;
 
 /// Accounts asked for at a time.
@@ -23,6 +24,12 @@ pub(super) fn run(config: Option<&Path>) -> Result<(), Failure> {
             config.data.display()
         )));
     }
+    if !has_log(&config.data) {
+        return Err(Failure::Failed(format!(
+            "{}: nothing is left of the log, from which an index is made; it stays as it is\n    remedy: `pigeon restore` has a backup's",
+            config.data.display()
+        )));
+    }
     let world = World::salvage(&config)?;
     let lost = lost(&world);
     let told = smol::future::block_on(salvaged(&world.store));
@@ -34,7 +41,14 @@ pub(super) fn run(config: Option<&Path>) -> Result<(), Failure> {
     say(&format!(
         "{}: the index is made anew, {accounts} accounts, {messages} messages; the old one is kept beside\n",
         config.data.display()
-    ))
+    ))?;
+    if lost.is_empty() { Ok(()) } else { Err(Failure::Told) }
+}
+
+/// Whether there is a segment of the log, or a snapshot.
+fn has_log(data: &Path) -> bool {
+    let has_file = |folder: &str| fs::read_dir(data.join(folder)).is_ok_and(|mut entries| entries.next().is_some());
+    has_file("log") || has_file("snapshots")
 }
 
 /// What the mail came back from, and which names are made up.

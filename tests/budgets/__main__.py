@@ -5,6 +5,7 @@
 Times are held to ten times their budget (a test machine is shared), everything else to the budget itself.
 """
 
+import os
 import resource
 import statistics
 import sys
@@ -12,7 +13,7 @@ import time
 from pathlib import Path
 
 from clients.together import wake_latencies
-from harness import procfs, wire
+from harness import mails, procfs, wire
 from harness.elf import Elf
 from harness.report import Report
 from harness.server import Server, binary
@@ -188,6 +189,34 @@ def _greeting(report, what, server):
     report.figure(what, value, 200, "ms (ten times allowed)", value <= 2000)
 
 
+IMPORTED = 100_000
+
+
+def imported(report, _ground):
+    """A hundred thousand messages out of an mbox: how many in a second, and what server and program hold meanwhile."""
+    with Server() as server:
+        server.start()
+        user, source = server.add_user("mover"), server.folder / "old.mbox"
+        with source.open("wb") as mbox:
+            for number in range(IMPORTED):
+                octets = mails.typical(number % 1000, 1600, message_id=f"old{number}@import.example")
+                mbox.write(b"From mover@example.org Sat Nov 21 12:00:00 2026\n" + octets.replace(b"\r\n", b"\n") + b"\n")
+        begun = time.monotonic()
+        words = [str(binary()), "--config", str(server.config), "import", str(source), "--account", user]
+        program = os.posix_spawn(words[0], words, os.environ)
+        _, status, usage = os.wait4(program, 0)
+        rate = IMPORTED / (time.monotonic() - begun)
+        report.check("budgets", "the import came to its end", status == 0, str(status))
+        budget = "messages/s or more (a tenth allowed)"
+        report.figure(f"import of {IMPORTED:,} messages ({source.stat().st_size >> 20} MiB)", rate, 500, budget, rate >= 50)
+        report.figure("the same: the server's peak", *inside(procfs.status(server.pid)["VmHWM"] / 1024, 24))
+        report.figure("the same: the program's peak", *inside(usage.ru_maxrss / 1024, 24))
+        client = wire.Imap(server, user=user, timeout=300)
+        report.check("budgets", "each came in", client.status() == IMPORTED, str(client.status()))
+        client.logout()
+        server.stop()
+
+
 PARTS = {
     "size": size,
     "memory": memory,
@@ -198,8 +227,9 @@ PARTS = {
     "verbs": verbs,
     "stop": stop,
     "start": start,
+    "imported": imported,
 }
-NEEDS_GROUND = set(PARTS) - {"size", "start"}
+NEEDS_GROUND = set(PARTS) - {"size", "start", "imported"}
 
 
 def main(words):

@@ -304,6 +304,30 @@ fn salvage_makes_the_index_anew_and_says_so() {
 }
 
 #[test]
+fn what_is_no_folder_and_a_store_without_its_log_are_said() {
+    let home = Home::new("");
+    home.verb(&["user", "add", "alice@example.org", "--password-stdin"], "wonderland-7\n");
+    let file = home.path().join("file").to_string_lossy().into_owned();
+    fs::write(&file, "").expect("a file");
+    let new = home.path().join("new").to_string_lossy().into_owned();
+    for verb in [&["backup", &file][..], &["restore", &file, "--to", &new], &["restore", &new, "--to", &file]] {
+        let refused = home.verb(verb, "");
+        assert_eq!(refused.status.code(), Some(1), "{verb:?}: {}", both(&refused));
+        assert!(
+            both(&refused).contains("folder") && both(&refused).contains("remedy: "),
+            "{verb:?}: {}",
+            both(&refused)
+        );
+    }
+    let index = fs::read(home.data().join("index.redb")).expect("the index is read");
+    fs::remove_dir_all(home.data().join("log")).expect("the log is lost");
+    let refused = home.verb(&["salvage"], "");
+    assert_eq!(refused.status.code(), Some(1), "{}", both(&refused));
+    assert!(both(&refused).contains("`pigeon restore`"), "{}", both(&refused));
+    assert_eq!(fs::read(home.data().join("index.redb")).ok(), Some(index));
+}
+
+#[test]
 fn verify_reads_everything_with_a_server_and_without_and_names_a_flipped_bit() {
     let home = Home::new("");
     let server = home.serve();

@@ -222,7 +222,8 @@ fn an_import_that_is_killed_again_and_again_brings_everything_in_once() {
         kill(&running);
         cut += usize::from(!running.wait().expect("its end").success());
         if server.is_some() && round % 3 == 2 {
-            ok(&import(&home, &other, ALICE));
+            let other = other.display().to_string();
+            ok(&home.verb(&["import", &other, "--account", ALICE, "--from-start"], ""));
             others += 1;
         }
         drop(server);
@@ -312,6 +313,27 @@ fn mail_that_clients_moved_and_deleted_before_an_import_goes_on_does_not_come_ag
     let apart: BTreeSet<&[u8]> = found.iter().map(|kept| kept.3.as_slice()).collect();
     assert_eq!((found.len() as u64, apart.len() as u64), (MESSAGES as u64 - gone, MESSAGES as u64 - gone));
     assert!(marks(&home, &source).is_empty());
+}
+
+#[test]
+fn an_import_that_came_to_its_end_is_made_again_on_demand_alone() {
+    let home = home();
+    let source = home.path().join("source");
+    for n in 0..3 {
+        put(&source, "cur", &format!("{n}.x:2,S"), b"Subject: once\n\n", 1_000);
+    }
+    assert!(ok(&import(&home, &source, ALICE)).contains("3 messages imported"));
+    for _ in 0..2 {
+        let again = ok(&import(&home, &source, ALICE));
+        assert!(again.contains("came to the end") && again.contains("3 messages; --from-start"), "{again}");
+    }
+    assert_eq!(mailboxes(&home, ALICE)["INBOX"].len(), 3);
+    assert!(ok(&import(&home, &source, BOB)).contains("3 messages imported"), "another account");
+    let path = source.display().to_string();
+    let more = ok(&home.verb(&["import", &path, "--account", ALICE, "--from-start"], ""));
+    assert!(more.contains("3 messages imported"), "{more}");
+    assert!(ok(&import(&home, &source, ALICE)).contains("came to the end"));
+    assert_eq!(mailboxes(&home, ALICE)["INBOX"].len(), 6);
 }
 
 #[test]

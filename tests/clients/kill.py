@@ -117,17 +117,98 @@ class Taker(threading.Thread):
             pass  # the server was killed
 
 
-def inbox(server, user):
+class Reader(threading.Thread):
+    """One connection that flags, copies and moves what was there before this round until the server dies."""
+
+    def __init__(self, server, user, there, round_number):
+        super().__init__()
+        self.server, self.user, self.there, self.round = server, user, there, round_number
+        self.flagged, self.copied, self.moved, self.tried_moves = set(), [], set(), set()
+
+    def run(self):
+        """One message after another, each of the three in turn; what was answered counts."""
+        uids = random.Random(self.round + 5000).sample(sorted(self.there), min(len(self.there), 30))
+        try:
+            client = wire.Imap(self.server, user=self.user)
+            client.command("SELECT INBOX")
+            for place, uid in enumerate(uids):
+                name = self.there[uid]
+                match place % 3:
+                    case 0:
+                        client.command(f"UID STORE {uid} +FLAGS.SILENT (\\Flagged $Kept)")
+                        self.flagged.add(name)
+                    case 1:
+                        client.command(f'UID COPY {uid} "Copies"')
+                        self.copied.append(name)
+                    case 2:
+                        self.tried_moves.add(name)
+                        client.command(f'UID MOVE {uid} "Moved"')
+                        self.moved.add(name)
+        except (OSError, wire.Refused, ValueError):
+            pass  # the server was killed
+
+
+class Fetcher(threading.Thread):
+    """One POP3 session after another that deletes some of what was there before this round, until the server dies."""
+
+    def __init__(self, server, user, there, round_number):
+        super().__init__()
+        self.server, self.user, self.there, self.round = server, user, there, round_number
+        self.tried, self.acknowledged = set(), set()
+
+    def run(self):
+        """QUIT's answer is what acknowledges (RFC 1939 section 6)."""
+        dice = random.Random(self.round + 9000)
+        try:
+            for _ in range(50):
+                client = wire.Pop3(self.server, user=self.user)
+                uidl = dict(line.split() for line in client.many("UIDL").decode().splitlines())
+                names = {number: self.there.get(int(uid[8:], 16)) for number, uid in uidl.items()}
+                chosen = dice.sample([number for number, name in names.items() if name], min(2, len(names)))
+                for number in chosen:
+                    self.tried.add(names[number])
+                    client.one(f"DELE {number}")
+                client.quit()
+                self.acknowledged |= {names[number] for number in chosen}
+        except (OSError, wire.Refused, ValueError):
+            pass  # the server was killed
+
+
+def inbox(server, user, mailbox="INBOX", search=None):
     """UIDVALIDITY and (uid, message id) of everything in an INBOX."""
     client = wire.Imap(server, user=user)
-    words = b" ".join(response[0] for response in client.command("SELECT INBOX"))
+    words = b" ".join(response[0] for response in client.command(f'SELECT "{mailbox}"'))
     validity = int(re.search(rb"UIDVALIDITY (\d+)", words)[1])
     found = []
     if b"* 0 EXISTS" not in words:
         for uid, octets in client.bodies("BODY.PEEK[HEADER.FIELDS (MESSAGE-ID)]"):
             found.append((uid, re.search(rb"<([^>]*)>", octets)[1].decode()))
+    if search:
+        hits = b" ".join(response[0] for response in client.command(f"UID SEARCH {search}") if b"SEARCH" in response[0])
+        uids = {int(word) for word in hits.split() if word.isdigit()}
+        found = [(uid, name) for uid, name in found if uid in uids]
     client.logout()
     return validity, found
+
+
+def changed(report, label, server, reader, before):
+    """What a reader was answered is so: flags set, copies and moved ones there, the latter nowhere else."""
+    user, number = reader.user, reader.round
+    flagged = {name for _, name in inbox(server, user, search="FLAGGED KEYWORD $Kept")[1]}
+    here = {name for _, name in inbox(server, user)[1]}
+    lost = sorted((reader.flagged & here) - flagged)
+    report.check(label, f"round {number} {user}: flags stay", not lost, f"lost {lost[:5]}")
+    copies = collections.Counter(name for _, name in inbox(server, user, "Copies")[1])
+    missing = [name for name, times in before["copied"].items() if not times <= copies[name] <= times + 1]
+    report.check(label, f"round {number} {user}: copies are there", not missing, f"missing {missing[:5]}")
+    before["copied"] = copies
+    moved = collections.Counter(name for _, name in inbox(server, user, "Moved")[1])
+    gone = sorted(before["moved"] - set(moved))
+    twice = sorted(name for name, times in moved.items() if times > 1 or name in here)
+    report.check(
+        label, f"round {number} {user}: moved ones are there, once", not gone and not twice, f"{gone[:5]} {twice[:5]}"
+    )
+    before["moved"] = set(moved)
 
 
 def rounds(report, count):
@@ -139,15 +220,23 @@ def rounds(report, count):
         acknowledged, tried, greetings = {}, {}, []
         taken, maybe_taken = collections.defaultdict(set), collections.defaultdict(set)
         known = {user: {} for user in users}
-        highest = dict.fromkeys(users, 0)
+        highest, counts = dict.fromkeys(users, 0), collections.Counter()
         validities = {user: inbox(server, user)[0] for user in users}
+        placed = {user: {"copied": collections.Counter(), "moved": set()} for user in users}
+        for user in users:
+            client = wire.Imap(server, user=user)
+            client.command('CREATE "Copies"')
+            client.command('CREATE "Moved"')
+            client.logout()
         for number in range(1, count + 1):
             streams = [Stream(server, users, place, number, by_append=place == 4) for place in range(5)]
             if shutil.which("curl"):
                 streams.append(Programs(server, users, number))
             owner = users[number % USERS]
             taker = Taker(server, owner, known[owner], number)
-            for thread in [*streams, taker]:
+            reader = Reader(server, users[(number + 1) % USERS], known[users[(number + 1) % USERS]], number)
+            fetcher = Fetcher(server, users[(number + 2) % USERS], known[users[(number + 2) % USERS]], number)
+            for thread in [*streams, taker, reader, fetcher]:
                 thread.start()
             time.sleep(random.Random(number).uniform(0.02, 0.5))
             server.kill()
@@ -158,8 +247,21 @@ def rounds(report, count):
             taker.join(30)
             taken[owner] |= taker.acknowledged
             maybe_taken[owner] |= taker.tried
+            reader.join(30)
+            taken[reader.user] |= reader.moved
+            maybe_taken[reader.user] |= reader.tried_moves
+            placed[reader.user]["moved"] |= reader.moved
+            placed[reader.user]["copied"].update(reader.copied)
+            fetcher.join(30)
+            taken[fetcher.user] |= fetcher.acknowledged
+            maybe_taken[fetcher.user] |= fetcher.tried
             server.start()
             greetings.append(server.first_greeting_s)
+            changed(report, label, server, reader, placed[reader.user])
+            counts["flags"] += len(reader.flagged)
+            counts["copies"] += len(reader.copied)
+            counts["moves"] += len(reader.moved)
+            counts["by POP3"] += len(fetcher.acknowledged)
             for user in users:
                 validity, found = inbox(server, user)
                 names = [name for _, name in found]
@@ -194,7 +296,13 @@ def rounds(report, count):
         report.messages(label, len(acknowledged))
         worst = max(greetings)
         print(
-            f"  {count} rounds, {len(acknowledged)} acknowledged and {sum(map(len, taken.values()))} expunged, first greeting after kill -9: median "
+            f"  {count} rounds, {len(acknowledged)} acknowledged, {sum(map(len, taken.values()))} expunged or moved, "
+            f"{counts['flags']} flagged, {counts['copies']} copied, {counts['moves']} moved, {counts['by POP3']} deleted by POP3"
+        )
+        for what in ("flags", "copies", "moves", "by POP3"):
+            report.check(label, f"some were acknowledged: {what}", counts[what] > 0)
+        print(
+            f"  first greeting after kill -9: median "
             f"{sorted(greetings)[len(greetings) // 2] * 1000:.0f} ms, worst {worst * 1000:.0f} ms (budget "
             f"{GREETING_S_BUDGET * 1000:.0f} ms)"
         )

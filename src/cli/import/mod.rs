@@ -6,7 +6,7 @@ mod pipe;
 
 use super::archive::{MaildirName, Piece, Splitter, keyword_letters, position_name};
 use super::file;
-use super::output::{Failure, complain};
+use super::output::{Failure, complain, say};
 use super::sources::{FILE_WEIGHT, Folder, INDEX, Kind, Names, file_name, find};
 use crate::imap::grammar::{MailboxName, NameError};
 use crate::serve::transfer::{Before, ImportOrder, Marks, kind};
@@ -57,6 +57,14 @@ pub(super) fn run(config: Option<&Path>, what: &What<'_>) -> Result<(), Failure>
         from_start: what.from_start,
     };
     let (mut carrier, before) = Carrier::begin(&config, order, total)?;
+    if let Some(stored) = before.ended {
+        carrier.progress.clear();
+        return say(&format!(
+            "{}: an earlier import came to the end of {}, {stored} messages; --from-start brings them once more\n",
+            what.account,
+            what.source.display()
+        ));
+    }
     let position = resumed(&before);
     if position.is_some() {
         complain(&format!("going on after the {} messages that an earlier run brought in\n", before.stored));

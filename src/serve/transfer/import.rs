@@ -94,7 +94,11 @@ pub(super) async fn serve(world: &World, scope: Scope, order: ImportOrder, strea
         Err(refusal) => return answer(stream, &failure(&Error::Store(refusal))).await,
     };
     let message_bytes_max = scope.message_bytes_max;
-    let before = Before { position: note.position.clone(), stored: note.stored, message_bytes_max };
+    let ended = match note.ended(&world.store, account).await {
+        Ok(ended) => ended,
+        Err(refusal) => return answer(stream, &failure(&Error::Store(refusal))).await,
+    };
+    let before = Before { position: note.position.clone(), stored: note.stored, ended, message_bytes_max };
     answer(stream, &Answer::Import(before)).await?;
     let mut import = Import {
         world,
@@ -145,7 +149,7 @@ impl Import<'_> {
                 kind::COMMIT => self.commit().await?,
                 kind::DONE => {
                     self.commit().await?;
-                    self.world.store.set_mark(self.note.ended(self.account)).await?;
+                    self.note.end(&self.world.store, self.account).await?;
                     self.mailbox = None;
                 }
                 _ => return Err(End::Connection(io::ErrorKind::InvalidData.into())),

@@ -87,6 +87,8 @@ pub struct Before {
     pub position: Option<String>,
     /// Messages that are in.
     pub stored: u64,
+    /// Messages that an earlier run brought in, if it came to the source's end.
+    pub ended: Option<u64>,
     /// The largest message that is taken, octets.
     pub message_bytes_max: u64,
 }

@@ -1,5 +1,5 @@
 //! How far an import has come: a mark in the store, which changes with each batch of messages or not at all, and goes when
-//! all are in. A run that is cut anywhere leaves the mark of its last batch, and the next one goes on behind that.
+//! all are in; another one names the last that came to their end, so that nobody brings them twice without wanting to. A run that is cut anywhere leaves the mark of its last batch, and the next one goes on behind that.
 
 use super::ImportOrder;
 use crate::base::hex;
@@ -20,12 +20,28 @@ pub(super) struct Note {
     pub(super) stored: u64,
 }
 
+/// The mark that names imports which came to their end,
+const ENDED: &str = "imports that ended";
+/// the last so many.
+const ENDED_MAX: usize = 50;
+
+/// Imports that came to their end, the last one last: which, and how many messages it brought.
+#[derive(Debug, Default, Deserialize, Serialize)]
+struct Ended(Vec<(String, u64)>);
+
+impl Ended {
+    async fn read(store: &Store, account: AccountId) -> Result<Self, Refusal> {
+        Ok(serde_json::from_slice(&store.mark(account, ENDED).await?).unwrap_or_default())
+    }
+}
+
 impl Note {
     /// How far this import came; nothing of it when there was none before, or when that is to be forgotten.
     pub(super) async fn read(store: &Store, account: AccountId, order: &ImportOrder) -> Result<Self, Refusal> {
         let new = Self { source: order.source.clone(), position: None, stored: 0 };
         if order.from_start {
-            store.set_mark(new.ended(account)).await?;
+            store.set_mark(new.forgotten(account)).await?;
+            new.note_ended(store, account, false).await?;
             return Ok(new);
         }
         let mark = store.mark(account, &new.name()).await?;
@@ -40,8 +56,35 @@ impl Note {
         Mark { account, name: self.name(), value }
     }
 
-    /// That nothing is left to be said.
-    pub(super) fn ended(&self, account: AccountId) -> Mark {
+    /// Messages that an earlier run brought, if it came to the source's end.
+    pub(super) async fn ended(&self, store: &Store, account: AccountId) -> Result<Option<u64>, Refusal> {
+        let (ended, name) = (Ended::read(store, account).await?, self.name());
+        Ok(ended.0.into_iter().find(|(import, _)| *import == name).map(|(_, stored)| stored))
+    }
+
+    /// All are in. After a cut in the middle of this the next run finds nothing left to bring.
+    pub(super) async fn end(&self, store: &Store, account: AccountId) -> Result<(), Refusal> {
+        self.note_ended(store, account, true).await?;
+        store.set_mark(self.forgotten(account)).await
+    }
+
+    async fn note_ended(&self, store: &Store, account: AccountId, is_ended: bool) -> Result<(), Refusal> {
+        let (mut ended, name) = (Ended::read(store, account).await?, self.name());
+        let before = ended.0.len();
+        ended.0.retain(|(import, _)| *import != name);
+        if !is_ended && ended.0.len() == before {
+            return Ok(());
+        }
+        if is_ended {
+            ended.0.push((name, self.stored));
+        }
+        ended.0.drain(..ended.0.len().saturating_sub(ENDED_MAX));
+        let value = serde_json::to_vec(&ended).unwrap_or_default();
+        store.set_mark(Mark { account, name: ENDED.to_owned(), value }).await
+    }
+
+    /// That nothing of it is known any more.
+    fn forgotten(&self, account: AccountId) -> Mark {
         Mark { account, name: self.name(), value: Vec::new() }
     }
 

@@ -151,7 +151,11 @@ impl Store {
         let shared = self.shared.clone();
         let proved = self.shared.workers.run(move || shared.prove_snapshots()).await.ok_or(Refusal::Unavailable)?;
         if due? || !proved? {
-            self.snapshot().await?;
+            match self.snapshot().await {
+                // The log alone is enough, too, and on a full disk a backup is wanted most.
+                Err(Refusal::DiskFull) => log::warn!("no room for a snapshot: the backup goes without a new one"),
+                written => drop(written?),
+            }
         }
         let (position, bound) = self.shared.queue.leave().recv().await.map_err(|_| Refusal::Unavailable)?;
         let shared = self.shared.clone();

@@ -9,7 +9,7 @@ mod rows;
 use super::chain::{chain, walk};
 use super::disk::is_unreadable;
 use super::index::IndexError;
-use super::segment::{Kind, Position, parse_name};
+use super::segment::{Kind, Position, file_name, parse_name};
 use super::snapshot::{self, SnapshotError};
 use super::{AccountId, BlobId, MailboxId, Refusal, Shared, Store, Uid, query, refusal_of};
 use std::fmt;
@@ -195,16 +195,20 @@ async fn log(
     progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<(), Refusal> {
     let of = shared.clone();
+    let (tell, told) = smol::channel::bounded(1);
     let read = move || -> Result<(u64, u64, super::chain::Damage), super::recover::RecoverError> {
         let to = of.index.read(query::state)?.position;
         let oldest = of.older_snapshot().or_else(|| of.newest_snapshot());
         let from = oldest.map_or_else(Position::default, |oldest| oldest.position);
-        let (mut numbers, mut batches, mut bytes) = (Vec::new(), 0, 0);
+        let (mut numbers, mut batches, mut bytes, mut total) = (Vec::new(), 0, 0, 0);
         for name in of.disk.list("log")? {
             if let Some((Kind::Commit, number)) = parse_name(&name)
                 && number <= to.segment
             {
                 numbers.push(number);
+                if number >= from.segment {
+                    total += of.disk.open(&file_name(Kind::Commit, number)).and_then(|file| file.len()).unwrap_or(0);
+                }
             }
         }
         numbers.sort_unstable();
@@ -212,11 +216,20 @@ async fn log(
         let damage = walk(&*of.disk, &chain, Some(to), &mut |batch, _, _| {
             batches += 1;
             bytes += batch.padded_bytes;
+            // Whoever listens takes the next one.
+            let _ = tell.try_send((bytes, total));
             Ok(())
         })?;
         Ok((batches, bytes, damage))
     };
-    match shared.keeper()?.run(read).await.ok_or(Refusal::Unavailable)? {
+    let keeper = shared.keeper()?;
+    let listen = async {
+        while let Ok((done, total)) = told.recv().await {
+            progress(Progress { part: Part::Log, done: done.min(total), total });
+        }
+        smol::future::pending().await
+    };
+    match smol::future::or(keeper.run(read), listen).await.ok_or(Refusal::Unavailable)? {
         Ok((batches, bytes, damage)) => {
             report.batches = batches;
             progress(Progress { part: Part::Log, done: bytes, total: bytes });
