@@ -88,7 +88,8 @@ Examples:
 SOURCE is an mbox file, a Maildir with its subfolders, or a folder of .eml files or of mbox files,
 with folders in it, which become mailboxes; what it is, is found out. Flags and dates come along;
 lines get the ends that mail has (CRLF). Whoever runs this must be able to read SOURCE; nothing in
-it is changed. After a cut, the same command goes on where it was, and nothing comes twice.
+it is changed. After a cut, the same command goes on where it was, and nothing comes twice; once it
+came to its end, --from-start brings everything once more.
 Messages that cannot be taken are named and counted, and make the exit code 1.
 
 Examples:

@@ -83,6 +83,7 @@ PARTS = {
     "bad": faults.bad_sectors,
     "another": faults.another_card,
     "stick": stick.backed_up_and_restored,
+    "pulled": stick.pulled_out,
     "sticks": stick.of_every_kind,
     "update": slots.updated,
     "fall-back": slots.falls_back,

@@ -1,6 +1,8 @@
 """The backup stick: backed up when plugged in, and a new card filled from it; sticks of every kind, and a full one."""
 
+import base64
 import os
+import time
 from pathlib import Path
 
 from harness import wire
@@ -84,6 +86,55 @@ def backed_up_and_restored(report, world):
     report.check(label, "leaves the old card's mail on the stick", "MANIFEST" in before and stick.names("pigeon/pigeon") == before, before)
     report.check(label, "has a folder of its own", "MANIFEST" in stick.names("pigeon/pigeon-2"), stick.names("pigeon"))
     report.check(label, "says so", b"pigeon/pigeon-2" in (fresh.read("pigeon-report.txt") or b""), "")
+
+
+def pulled_out(report, world):
+    """A slow stick with a backup is pulled out in the middle of the next one: that is told, mail is served on, and a new card
+    gets the mail of the backup before."""
+    label = "a stick pulled out half-way"
+    stick = Stick(world.folder / "pulled-stick.img")
+    # So slow that the second backup takes a minute.
+    limits = {"bps-write": 100_000}
+    with Machine(world.ready_card("pulled.img"), world.folder / "pulled", start=world.direct, extra=stick.words()) as machine:
+        place, _, match = machine.wait(BACKED_UP, world.patience)
+        report.check(label, "is backed up first", match[1] is not None, match[0])
+        machine.ask("device_del", id="plugged")
+        before = stick.names("pigeon")
+        machine.greeting(world.patience)
+        client = wire.Smtp(machine, timeout=world.patience)
+        for number in range(40):
+            client.deliver([world.recipient], b"Subject: %d\r\n\r\n" % number + base64.encodebytes(os.urandom(120_000)).replace(b"\n", b"\r\n"))
+        client.quit()
+        machine.ask("object-add", **{"qom-type": "throttle-group", "id": "slowness", "limits": limits})
+        machine.ask("blockdev-add", driver="throttle", file="stick", **{"node-name": "slow", "throttle-group": "slowness"})
+        machine.ask("device_add", driver="usb-storage", drive="slow", id="again", bus="usb.0")
+
+        def written():
+            """Octets that the stick has taken since it was plugged in again."""
+            nodes = machine.ask("query-blockstats")
+            return sum(node["stats"]["wr_bytes"] for node in nodes if node.get("qdev", "").find("again") >= 0)
+
+        deadline = time.monotonic() + world.patience
+        while written() < 600_000 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        taken = written()
+        machine.ask("device_del", id="again")
+        report.check(label, "was being written", 600_000 <= taken < 4_000_000, str(taken))
+        _, _, match = machine.wait(BACKED_UP, world.patience, place)
+        report.check(label, "that is told", match[1] is None, match[0])
+        client = wire.Smtp(machine, timeout=world.patience)
+        client.deliver([world.recipient], b"Subject: afterwards\r\n\r\n")
+        client.quit()
+        machine.power_button(world.patience)
+    manifests = [line for line in stick.names("pigeon").splitlines() if "MANIFEST" in line]
+    report.check(label, "the backup before is there", manifests == [line for line in before.splitlines() if "MANIFEST" in line], str(manifests))
+    fresh = world.fresh_card("pulled-new.img", world.first_boot_file.replace("[board]\n", "[board]\nrestore = true\n"))
+    with Machine(fresh, world.folder / "pulled-new", start=world.direct, extra=stick.words(), passwords={world.recipient: world.password}) as machine:
+        machine.authority(world.patience)
+        client = wire.Imap(machine, "imaps", tls=True, user=world.recipient)
+        report.check(label, "a new card has the mail of the backup before", client.select() == world.delivered)
+        client.logout()
+        machine.power_button(world.patience)
 
 
 def of_every_kind(report, world):

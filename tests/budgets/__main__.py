@@ -204,13 +204,18 @@ def imported(report, _ground):
         begun = time.monotonic()
         words = [str(binary()), "--config", str(server.config), "import", str(source), "--account", user]
         program = os.posix_spawn(words[0], words, os.environ)
-        _, status, usage = os.wait4(program, 0)
+        status, peak_kib = None, 0
+        while status is None:  # not by wait4: that counts what this program took before the other began
+            peak_kib = max(peak_kib, procfs.status(program).get("VmHWM", 0))
+            time.sleep(0.05)
+            ended, code = os.waitpid(program, os.WNOHANG)
+            status = code if ended else None
         rate = IMPORTED / (time.monotonic() - begun)
         report.check("budgets", "the import came to its end", status == 0, str(status))
-        budget = "messages/s or more (a tenth allowed)"
-        report.figure(f"import of {IMPORTED:,} messages ({source.stat().st_size >> 20} MiB)", rate, 500, budget, rate >= 50)
+        what = f"import of {IMPORTED:,} messages ({source.stat().st_size >> 20} MiB), at least (a tenth allowed)"
+        report.figure(what, rate, 500, "messages/s", rate >= 50)
         report.figure("the same: the server's peak", *inside(procfs.status(server.pid)["VmHWM"] / 1024, 24))
-        report.figure("the same: the program's peak", *inside(usage.ru_maxrss / 1024, 24))
+        report.figure("the same: the program's peak", *inside(peak_kib / 1024, 24))
         client = wire.Imap(server, user=user, timeout=300)
         report.check("budgets", "each came in", client.status() == IMPORTED, str(client.status()))
         client.logout()
