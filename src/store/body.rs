@@ -3,7 +3,7 @@
 //! dead octets.
 
 use super::chunk;
-use super::disk::{Disk, DiskFile, create_whole};
+use super::disk::{Disk, DiskFile, create_new};
 use super::lease::{Leases, Pins};
 use super::log::NewSegments;
 use super::rows::{Extent, add_extent};
@@ -169,7 +169,7 @@ impl Bodies {
                 let number = self.segments.next();
                 let header =
                     Header { kind: Kind::Body, number, salt: self.disk.chance(), predecessor: Position::default() };
-                let file = create_whole(&*self.disk, &file_name(Kind::Body, number), &[(0, &header.page())])?;
+                let file = create_new(&*self.disk, &file_name(Kind::Body, number), &[(0, &header.page())])?;
                 self.begun.fetch_add(1, Ordering::Relaxed);
                 Arc::new(BodySegment {
                     number,

@@ -65,6 +65,15 @@ pub(crate) fn is_unreadable(error: &io::Error) -> bool {
 #[derive(Debug)]
 pub struct Lock(pub Box<dyn Debug + Send + Sync>);
 
+/// As [`create_whole`], of a file that nobody has made before: what has its name is somebody's mail, and stays.
+pub(crate) fn create_new(disk: &dyn Disk, name: &str, parts: &[(u64, &[u8])]) -> io::Result<Arc<dyn DiskFile>> {
+    match disk.open(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => create_whole(disk, name, parts),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{name} is there already"))),
+        Err(error) => Err(error),
+    }
+}
+
 /// Makes a file with this content, whole or not at all. A cut leaves at most `NAME.tmp`, which the next start removes; after
 /// a failure neither name stays, so that a full disk gets no fuller and a refused batch is not found by the next start, not
 /// even after a power cut.

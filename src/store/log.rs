@@ -13,7 +13,7 @@
 use super::apply::Place;
 use super::ballast::{SPARE_BYTES, is_full_io};
 use super::batch::Builder;
-use super::disk::{Disk, DiskFile, create_whole};
+use super::disk::{Disk, DiskFile, create_new};
 use super::sabotage::{self, Sabotage};
 use super::segment::{Header, Kind, PAGE_BYTES, Position, file_name};
 use std::io;
@@ -111,7 +111,9 @@ impl Log {
 
     /// Where the next batch will begin.
     pub(crate) fn place(&mut self) -> Place {
-        if let Some(current) = self.current.as_ref().filter(|current| current.end < self.segments.bytes()) {
+        // Once a new segment is planned, the one before gets nothing more: how long segments become may have changed since.
+        let current = self.current.as_ref().filter(|_| self.planned.is_none());
+        if let Some(current) = current.filter(|current| current.end < self.segments.bytes()) {
             return Place { segment: current.number, offset: current.end };
         }
         let (segment, _) = *self.planned.get_or_insert_with(|| (self.segments.next(), self.disk.chance()));
@@ -133,10 +135,14 @@ impl Log {
 
     /// Writes a sealed batch and returns when it is durable.
     pub(crate) fn append(&mut self, bytes: &[u8], position: Position) -> io::Result<()> {
-        let done = if let Some((_, salt)) = self.planned.take() {
-            self.begin_segment(bytes, salt, position)
-        } else {
-            self.overwrite(bytes, position)
+        let current = self.current.as_ref().map(|current| current.number);
+        let done = match self.planned.take() {
+            Some((number, salt)) if number == position.segment => self.begin_segment(bytes, salt, position),
+            None if current == Some(position.segment) => self.overwrite(bytes, position),
+            planned => Err(io::Error::other(format!(
+                "a batch has its place in segment {}, the log is in {current:?} and goes on in {planned:?}",
+                position.segment
+            ))),
         };
         match done {
             Ok(()) => {
@@ -222,12 +228,12 @@ pub(crate) fn begin(disk: &dyn Disk, header: &Header, batch: &[u8]) -> io::Resul
     let parts: Vec<(u64, &[u8])> = alone.iter().copied().chain(zeros).collect();
     // Nor one with little: the index wants some of it.
     if disk.free_bytes().map_or(true, |free_bytes| free_bytes >= WINDOW_BYTES + SPARE_BYTES) {
-        match create_whole(disk, &name, &parts) {
+        match create_new(disk, &name, &parts) {
             Err(error) if is_full_io(&error) => {}
             made => return made,
         }
     }
-    create_whole(disk, &name, &alone)
+    create_new(disk, &name, &alone)
 }
 
 fn write_zeros(file: &dyn DiskFile, from: u64) -> io::Result<()> {
@@ -240,6 +246,30 @@ mod tests {
 
     use super::*;
     use crate::store::sim::SimDisk;
+
+    #[test]
+    fn a_planned_segment_is_begun_whatever_length_segments_have_by_then() {
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
+        let segments = Arc::new(NewSegments::after(0, 16 << 20));
+        let mut log = Log::new(disk.clone(), segments.clone(), Position::default());
+        let mut write = |log: &mut Log, bytes: usize| {
+            let place = log.place();
+            let (batch, position) = (vec![7; bytes], log.last());
+            let position = Position { segment: place.segment, end: place.offset + bytes as u64, ..position };
+            log.append(&batch, position).unwrap();
+            place
+        };
+        let first = write(&mut log, SEGMENT_BYTES_MIN as usize);
+        // A batch that comes to nothing has had its place, and then there is more mail.
+        let planned = log.place();
+        assert_ne!(planned.segment, first.segment);
+        segments.suit(1 << 30);
+        let second = write(&mut log, 4096);
+        assert_eq!((second.segment, second.offset), (planned.segment, PAGE_BYTES));
+        assert_eq!(disk.open(&file_name(Kind::Commit, first.segment)).unwrap().len().unwrap() / PAGE_BYTES, 129);
+        let third = write(&mut log, 4096);
+        assert_eq!((third.segment, third.offset), (second.segment, PAGE_BYTES + 4096));
+    }
 
     /// What is written ahead saves flushes; a disk with little room left needs it for the index.
     #[test]
