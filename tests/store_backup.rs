@@ -134,16 +134,19 @@ fn mail_that_arrives_meanwhile_waits_for_no_backup_and_is_not_half_in_it() {
 fn a_stick_pulled_out_at_any_operation_leaves_the_backup_before() {
     let workers = workers();
     smol::block_on(async {
-        let (disk, stick) = (SimDisk::new(), SimDisk::new());
+        let disk = SimDisk::new();
         let store = filled(&disk, &workers, 30).await;
-        back_up(&store, &disk, &stick).await.unwrap();
+        let sticks = [SimDisk::new(), SimDisk::fat()];
+        for stick in &sticks {
+            back_up(&store, &disk, stick).await.unwrap();
+        }
         let first = store.digest().await.unwrap();
         disk.put("tls/ca.pem", b"another certificate");
         more(&store, 10).await;
         store.snapshot().await.unwrap();
         more(&store, 10).await;
         let second = store.digest().await.unwrap();
-        for at in 0.. {
+        for (at, stick) in (0..).flat_map(|at| sticks.iter().map(move |stick| (at, stick))) {
             let stick = stick.reboot(Cut::Nothing);
             stick.stop_after(at);
             let done = back_up(&store, &disk, &stick).await.is_ok() && !stick.is_off();

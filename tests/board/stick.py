@@ -132,7 +132,8 @@ def pulled_out(report, world):
     with Machine(fresh, world.folder / "pulled-new", start=world.direct, extra=stick.words(), passwords={world.recipient: world.password}) as machine:
         machine.authority(world.patience)
         client = wire.Imap(machine, "imaps", tls=True, user=world.recipient)
-        report.check(label, "a new card has the mail of the backup before", client.select() == world.delivered)
+        count = client.select()
+        report.check(label, "a new card has the mail of the backup before", count == world.delivered, f"{count}, not {world.delivered}\n{machine.tail(80)}")
         client.logout()
         machine.power_button(world.patience)
 
@@ -165,3 +166,4 @@ def of_every_kind(report, world):
         report.check(label, "no backup is said to be made", match[1] is None, match[0])
         report.check(label, "the report says why", *machine.reports("the backup to the stick failed: .*(full|space|room)", world.patience / 10))
         machine.power_button(world.patience)
+

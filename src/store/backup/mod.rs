@@ -307,7 +307,8 @@ pub fn back_up(
     let manifest = Manifest { number, batch, store, made_s, files };
     let name = format!("{PREFIX}{number}");
     let text = manifest.text();
-    create_whole(to, &name, &[(0, text.as_bytes())]).map_err(|error| BackupError::Backup(name.clone(), error))?;
+    let made = create_whole(to, &name, &[(0, text.as_bytes())]).and_then(|file| file.sync());
+    made.map_err(|error| BackupError::Backup(name.clone(), error))?;
     if newest(to)? != manifest {
         return Err(BackupError::Damaged(name));
     }
@@ -390,6 +391,8 @@ fn copy(
     }
     file.sync().map_err(there)?;
     to.rename(&temporary, stored).map_err(there)?;
+    // On FAT a new name has no length before its file is synced under it.
+    file.sync().map_err(there)?;
     Ok(crc)
 }
 

@@ -32,6 +32,8 @@ pub(super) struct File {
     pub(super) live: Content,
     pub(super) durable: Content,
     pub(super) pending: Arc<Vec<Pending>>,
+    /// It has a new name on FAT, where that says a length only once the file is synced.
+    pub(super) has_no_length: bool,
 }
 
 #[derive(Clone)]
@@ -62,7 +64,15 @@ pub(super) fn after_cut(file: &File, cut: Cut, dice: &mut Dice) -> File {
             }
         }
     }
-    File { live: contents.clone(), durable: contents, pending: Arc::default() }
+    let is_lost = match cut {
+        Cut::Nothing => file.has_no_length,
+        Cut::Everything => false,
+        Cut::Some(..) => file.has_no_length && dice.roll(2) == 0,
+    };
+    if is_lost {
+        contents = Content::default();
+    }
+    File { live: contents.clone(), durable: contents, ..File::default() }
 }
 
 /// Lets a write arrive whole, not at all, or in part.

@@ -135,6 +135,12 @@ impl SimDisk {
         Self::of(World::default())
     }
 
+    /// An empty FAT: the length of a file that got another name is durable once the file is synced under it, and not with its
+    /// folder; until then it is empty after a cut.
+    pub fn fat() -> Self {
+        Self::of(World { keeps_durable: true, is_fat: true, ..World::default() })
+    }
+
     fn of(world: World) -> Self {
         Self { world: Arc::new(Mutex::new(world)), lock: Arc::default() }
     }
@@ -193,6 +199,7 @@ impl SimDisk {
             counters: old.counters,
             room: old.room,
             keeps_durable: old.keeps_durable,
+            is_fat: old.is_fat,
             ..World::default()
         };
         old.is_off = true;
@@ -218,8 +225,8 @@ impl SimDisk {
             set_name(&mut names, name, *file);
         }
         let files = old.files.iter().map(|file| after_cut(file, cut, &mut dice)).collect();
-        let (durable_names, counters, room) = (names.clone(), old.counters, old.room);
-        Self::of(World { files, names, durable_names, counters, room, keeps_durable: true, ..World::default() })
+        let (durable_names, counters, room, is_fat) = (names.clone(), old.counters, old.room, old.is_fat);
+        Self::of(World { files, names, durable_names, counters, room, is_fat, keeps_durable: true, ..World::default() })
     }
 
     /// So many octets are left for all files together; as many as anybody wants, when that is not told. Removing files and
@@ -244,7 +251,7 @@ impl SimDisk {
     pub fn put(&self, name: &str, contents: &[u8]) {
         let mut world = self.world();
         let contents = Content::from(contents);
-        let file = File { live: contents.clone(), durable: contents, pending: Arc::default() };
+        let file = File { live: contents.clone(), durable: contents, ..File::default() };
         world.files.push(file);
         let number = world.files.len() - 1;
         world.names.insert(name.to_owned(), number);
@@ -298,6 +305,8 @@ impl Disk for SimDisk {
         let number = *world.names.get(from).ok_or(io::ErrorKind::NotFound)?;
         world.rename(to, Some(number));
         world.rename(from, None);
+        let is_fat = world.is_fat;
+        world.file(number)?.has_no_length = is_fat;
         world.tell(Kind::Rename, to);
         if happens { Ok(()) } else { power_is_gone() }
     }
@@ -473,6 +482,7 @@ impl DiskFile for SimFile {
         for change in pending.iter() {
             apply(&mut file.durable, change);
         }
+        file.has_no_length = false;
         Ok(())
     }
 }

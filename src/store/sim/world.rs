@@ -20,6 +20,8 @@ pub(super) struct World {
     pub(super) room: Option<u64>,
     /// Whether durable contents are kept; figures do not need them.
     pub(super) keeps_durable: bool,
+    /// Whether names are as FAT has them.
+    pub(super) is_fat: bool,
     pub(super) watcher: Option<Hidden>,
 }
 
