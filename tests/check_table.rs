@@ -251,7 +251,7 @@ struct BrokenMachine {
 
 use Severity::{Error, Warning};
 
-const MACHINES: [BrokenMachine; 27] = [
+const MACHINES: [BrokenMachine; 28] = [
     BrokenMachine {
         why: "a board without a battery for its clock",
         breaks: |facts| facts.unix_s = 12,
@@ -283,6 +283,14 @@ const MACHINES: [BrokenMachine; 27] = [
         key: "data",
         message: "everybody on this machine can look into /srv/mail",
         remedy: "chmod 700 /srv/mail",
+    },
+    BrokenMachine {
+        why: "a restore that was cut short",
+        breaks: |facts| facts.data.is_half_restored = true,
+        severity: Error,
+        key: "data",
+        message: "a restore into /srv/mail is under way or was cut short",
+        remedy: "`pigeon restore` again",
     },
     BrokenMachine {
         why: "mail on a RAM disk",
@@ -483,6 +491,7 @@ fn good_machine() -> Facts {
         data: Data {
             state: DataState::Writable,
             is_open_to_others: false,
+            is_half_restored: false,
             is_in_memory: false,
             ballast_bytes: 0,
             free_bytes: 20 * GIB,

@@ -335,6 +335,62 @@ fn replay_goes_on_behind_a_missing_or_truncated_segment() {
     });
 }
 
+/// Whatever a flipped bit hits, lengths too: all events are there, or damage is told.
+#[test]
+fn a_flipped_bit_in_any_octet_of_the_log_loses_no_event_without_a_word() {
+    let workers = workers();
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        let store = filled(&disk, &workers, 1).await;
+        for from in [10, 20] {
+            let mut three = Vec::new();
+            for n in from..from + 3 {
+                three.push((message(&store, &noise(n, 64 + 40 * n as usize)).await.unwrap(), FlagNames::default()));
+            }
+            store.append(INBOX, three).await.unwrap();
+            store
+                .flags(INBOX, UidSet::range(Uid(1), Uid(9)), FlagChange::Add, flags(Flags::SEEN, &[]), None)
+                .await
+                .unwrap();
+        }
+        store.deliver(message(&store, b"last").await.unwrap(), into(&[INBOX])).await.unwrap();
+        let before = uids(&store, INBOX).await;
+        let flagged = |store: Store| async move {
+            let all = store.messages(INBOX, &UidSet::range(Uid(1), Uid(100)), 100).await.unwrap();
+            all.into_iter().map(|(entry, _)| (entry.uid, entry.flags)).collect::<Vec<_>>()
+        };
+        let flags_before = flagged(store.clone()).await;
+        store.close();
+        drop(store);
+        disk.remove("index.redb").unwrap();
+        let (mut dice, mut whole, mut told) = (Dice(5), 0, 0);
+        for name in commits(&disk) {
+            let contents = disk.contents(&name).unwrap();
+            for at in 4_096..contents.len() {
+                // Every third; of zeros, which are padding for the most part, fewer.
+                if at % 3 != 0 || (contents[at] == 0 && at % 7 != 0) {
+                    continue;
+                }
+                let disk = disk.revive();
+                let mut flipped = contents.clone();
+                flipped[at] ^= 1 << dice.roll(8);
+                disk.put(&name, &flipped);
+                let store = open(&disk, &workers).unwrap();
+                if store.damage().1 > 0 || store.is_end_uncertain() {
+                    told += 1;
+                    continue;
+                }
+                whole += 1;
+                let what = format!("octet {at} of {name}");
+                assert_eq!(uids(&store, INBOX).await, before, "{what}");
+                assert_eq!(flagged(store.clone()).await, flags_before, "{what}");
+            }
+        }
+        println!("{whole} flips cost nothing but bodies, {told} are told");
+        assert!(whole > 100 && told > 100, "{whole}, {told}");
+    });
+}
+
 #[test]
 fn a_lost_last_segment_and_index_give_no_uid_twice_where_bodies_tell_of_it() {
     let workers = workers();

@@ -88,8 +88,8 @@ Examples:
 SOURCE is an mbox file, a Maildir with its subfolders, or a folder of .eml files or of mbox files,
 with folders in it, which become mailboxes; what it is, is found out. Flags and dates come along;
 lines get the ends that mail has (CRLF). Whoever runs this must be able to read SOURCE; nothing in
-it is changed. After a cut, the same command goes on where it was, and nothing comes twice; once it
-came to its end, --from-start brings everything once more.
+it is changed. After a cut, the same command goes on where it was, and nothing comes twice; once all
+is in, --from-start alone brings the same once more.
 Messages that cannot be taken are named and counted, and make the exit code 1.
 
 Examples:
@@ -174,8 +174,9 @@ Examples:
 
     /// Make the data directory from a backup
     #[command(after_help = "\
-The data directory must not exist yet, or be empty, and no server may run on it. Message numbers
-jump ahead, because mail programs may have seen some that were given out after the backup.
+The data directory must not exist yet, or be empty, and no server may run on it. What a restore that
+was cut short left in it is removed first. Message numbers jump ahead, because mail programs may have
+seen some that were given out after the backup.
 
 Examples:
   pigeon restore /media/stick/mail

@@ -6,12 +6,13 @@ use super::output::{Failure, complain, failed, say};
 use crate::base::Clock;
 use crate::config::{Config, human_bytes};
 use crate::serve::{Answer, Request, World, ask, become_owner, beside, connect, create_folder};
-use crate::store::backup::{self, BackupError, Content, Copied, Manifest, Mark, Restoring};
-use crate::store::{Disk, RealDisk};
+use crate::store::backup::{self, BackupError, Content, Copied, Manifest, Restoring};
+use crate::store::{Disk, DiskFile, RealDisk};
 use std::fs;
 use std::io;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
@@ -195,57 +196,75 @@ pub(super) fn restore(config: Option<&Path>, wanted: &Wanted<'_>) -> Result<(), 
     if file::absolute(data).starts_with(file::absolute(source)) {
         return Err(Failure::Usage(format!("{} lies inside the backup; name a folder elsewhere", data.display())));
     }
-    let before = Mark::of(&RealDisk::read_only(data)).unwrap_or_default();
-    if before.is_none() {
-        refuse_used(data)?;
-    }
     let (from, manifest) = newest(source)?;
     let is_new = !data.exists();
     create_folder(data)?;
-    if before.is_none() {
-        // What was cut short before takes some of the room that is needed.
-        must_fit(data, manifest.bytes()).inspect_err(|_| drop(is_new.then(|| fs::remove_dir(data))))?;
+    let (ask, asked) = channel::<(String, Sender<io::Result<Arc<dyn DiskFile>>>)>();
+    let open = move |name: &str| {
+        let (tell, told) = channel();
+        let gone = |_| io::Error::other("the restore has ended");
+        ask.send((name.to_owned(), tell)).map_err(|_| gone(()))?;
+        told.recv().map_err(|_| gone(()))?
+    };
+    let filled = std::thread::scope(|scope| {
+        // Root may read the backup; all that is done to the data is done by whose they are, whatever lies there.
+        let filling = scope.spawn(|| {
+            // Dropped with the thread, which ends whoever opens.
+            let open = open;
+            become_owner(data)
+                .map_err(|error| Failure::Failed(format!("cannot work as the owner of {}: {error}", data.display())))?;
+            fill(&config, (&open, &manifest), wanted)
+        });
+        for (name, tell) in asked {
+            drop(tell.send(from.open(&name)));
+        }
+        filling.join().unwrap_or_else(|_| Err(Failure::Failed("the restore came to no end".to_owned())))
+    });
+    if filled.is_err() && is_new {
+        // If nothing is in it.
+        drop(fs::remove_dir(data));
     }
-    let owner = keep_others_out(data).map_err(failed)?.or(before.and_then(|mark| mark.owner));
-    let to = disk(data)?;
-    let restoring = Restoring::begin(&to, Mark { owner }).map_err(|error| told(&error, data))?;
-    must_fit(data, manifest.bytes())?;
-    let mut bar = Bar::new("restoring");
-    let copied = restoring.copy((&from, &manifest), wanted.damaged, &mut |done, total| bar.at(done, total));
-    drop((bar, restoring));
-    let damaged = copied.map_err(|error| told(&error, source))?;
-    let world = World::restore(&config)?;
-    let lost = lost(&world);
-    let stats = smol::future::block_on(world.store.stats());
-    world.close();
-    drop(world);
-    if let Some((user, group)) = owner {
-        give(data, user, group).map_err(failed)?;
-    }
-    backup::finish_restore(&to).map_err(|error| told(&error, data))?;
+    let (told, damaged) = filled?;
     sync_parent(data).map_err(failed)?;
-    say(&lost)?;
-    for name in &damaged {
-        say(&format!("damaged: {name} of the backup\n"))?;
-    }
-    let (accounts, messages) = stats.map_or((0, 0), |stats| (stats.accounts, stats.messages));
-    say(&format!("{}: restored, {accounts} accounts, {messages} messages\n", data.display()))?;
+    say(&told)?;
     if damaged.is_empty() {
         return Ok(());
     }
+    let damaged: String = damaged.iter().map(|name| format!("damaged: {name} of the backup\n")).collect();
+    say(&damaged)?;
     complain("what is damaged is not back: `pigeon verify` names the messages; back up again into an empty folder\n");
     Err(Failure::Told)
 }
 
-/// Has nobody else put anything into a folder while it is filled; whose it is, if another's.
-fn keep_others_out(data: &Path) -> io::Result<Option<(u32, u32)>> {
-    let facts = fs::metadata(data)?;
-    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    if facts.uid() == user {
-        return Ok(None);
+/// Fills a data directory; what is to be said of it, and which files of the backup are damaged.
+fn fill(
+    config: &Config,
+    (open, manifest): (&backup::Open<'_>, &Manifest),
+    wanted: &Wanted<'_>,
+) -> Result<(String, Vec<String>), Failure> {
+    let data = &config.data;
+    // What was cut short before takes some of the room that is needed.
+    if !backup::is_half_restored(&RealDisk::read_only(data)).unwrap_or(false) {
+        refuse_used(data)?;
+        must_fit(data, manifest.bytes())?;
     }
-    chown(data, Some(user), Some(group))?;
-    Ok(Some((facts.uid(), facts.gid())))
+    let to: Arc<dyn Disk> = Arc::new(disk(data)?);
+    let restoring = Restoring::begin(&*to).map_err(|error| told(&error, data))?;
+    must_fit(data, manifest.bytes())?;
+    let mut bar = Bar::new("restoring");
+    let copied = restoring.copy((open, manifest), wanted.damaged, &mut |done, total| bar.at(done, total));
+    drop(bar);
+    let damaged = copied.map_err(|error| told(&error, wanted.source))?;
+    let world = World::restore(config, (to.clone(), restoring.into_lock()))?;
+    let mut text = lost(&world);
+    let stats = smol::future::block_on(world.store.stats());
+    // All of it is durable; as long as the store is open nobody else is in it.
+    let finished = backup::finish_restore(&*to).map_err(|error| told(&error, data));
+    world.close();
+    finished?;
+    let (accounts, messages) = stats.map_or((0, 0), |stats| (stats.accounts, stats.messages));
+    text.push_str(&format!("{}: restored, {accounts} accounts, {messages} messages\n", data.display()));
+    Ok((text, damaged))
 }
 
 /// What could not be had again, a line each.
@@ -335,6 +354,9 @@ fn told(error: &BackupError, folder: &Path) -> Failure {
              what is missing here"
         }
         BackupError::NoRoom(..) => "\n    remedy: make room, or take a larger one",
+        BackupError::Damaged(name) if name.starts_with("MANIFEST") => {
+            "\n    remedy: take another copy; back up again into an empty folder"
+        }
         BackupError::Damaged(_) => {
             "\n    remedy: take another copy; `pigeon restore --damaged` brings back what is whole of this one"
         }
@@ -426,19 +448,6 @@ fn look_where(data: &Path, target: &Path, refuses: bool) -> Result<(), Failure> 
     }
     complain(&format!("pigeon: warning: {same}: it goes when that disk does. Is another one to be mounted there?\n"));
     Ok(())
-}
-
-/// Gives a folder with everything in it to another user.
-fn give(folder: &Path, user: u32, group: u32) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        match entry.file_type()?.is_dir() {
-            true if entry.file_name() == LOST_AND_FOUND => {}
-            true => give(&entry.path(), user, group)?,
-            false => chown(entry.path(), Some(user), Some(group))?,
-        }
-    }
-    chown(folder, Some(user), Some(group))
 }
 
 fn sync_parent(data: &Path) -> io::Result<()> {

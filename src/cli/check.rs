@@ -44,6 +44,8 @@ pub struct Data {
     pub state: DataState,
     /// Others than its owner can look into it.
     pub is_open_to_others: bool,
+    /// A restore into it is under way, or was cut short.
+    pub is_half_restored: bool,
     /// Whether it is kept in memory only, and lost at the next start.
     pub is_in_memory: bool,
     /// Free for us, bytes.
@@ -202,6 +204,13 @@ fn data(config: &Config, places: &Places, facts: &Facts) -> Vec<Problem> {
             place(),
             format!("everybody on this machine can look into {path}"),
             format!("chmod 700 {path}"),
+        ));
+    }
+    if data.is_half_restored {
+        problems.push(Problem::error(
+            place(),
+            format!("a restore into {path} is under way or was cut short; nothing is served from it"),
+            "run `pigeon restore` again, or remove what is in the folder for a new store",
         ));
     }
     if data.is_in_memory {

@@ -6,7 +6,8 @@ use super::output::{Failure, say, say_json};
 use crate::config::{Config, Problem, Service, Severity, Style, TlsFiles, read_what_is_good, report};
 use crate::net::Listener;
 use crate::serve::{Asked, Served, connect, control_group_memory, is_without_ipv6, settle_hostname, socket_unit};
-use crate::store::ballast_needs_bytes;
+use crate::store::backup::is_half_restored;
+use crate::store::{RealDisk, ballast_needs_bytes};
 use crate::tls::{TlsError, examine};
 use rustix::fs::{Access, FlockOperation, access, flock, statfs, statvfs};
 use serde::Serialize;
@@ -161,6 +162,7 @@ fn data(path: &Path) -> Data {
         state,
         is_open_to_others: path.is_dir()
             && fs::metadata(path).is_ok_and(|facts| facts.permissions().mode() & 0o005 != 0),
+        is_half_restored: is_half_restored(&RealDisk::read_only(path)).unwrap_or(false),
         is_in_memory: [TMPFS, RAMFS].contains(&kind),
         ballast_bytes: ballast_needs_bytes(path),
         free_bytes: bytes(space.as_ref().map_or(1, |space| space.f_bavail)),

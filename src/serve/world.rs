@@ -4,7 +4,7 @@ use super::wear::Wear;
 use crate::accounts::Accounts;
 use crate::base::{Budget, Clock, Workers};
 use crate::config::Config;
-use crate::store::{OpenError, Options, Store};
+use crate::store::{Disk, Lock, OpenError, Options, Store};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -68,20 +68,20 @@ impl fmt::Display for StartError {
 impl World {
     /// Opens the data directory, creating it and an empty store when there is none. Blocks.
     pub fn open(config: &Config) -> Result<Self, StartError> {
-        Self::open_as(config, Options::default())
+        Self::open_as(config, false, None)
     }
 
     /// As [`World::open`], with an index made anew and every mailbox raised. Blocks.
     pub fn salvage(config: &Config) -> Result<Self, StartError> {
-        Self::open_as(config, Options { salvage: true, ..Options::default() })
+        Self::open_as(config, true, None)
     }
 
     /// As [`World::salvage`], of what is no store for anybody else yet. Blocks.
-    pub fn restore(config: &Config) -> Result<Self, StartError> {
-        Self::open_as(config, Options { restores: true, ..Options::default() })
+    pub fn restore(config: &Config, restored: (Arc<dyn Disk>, Lock)) -> Result<Self, StartError> {
+        Self::open_as(config, true, Some(restored))
     }
 
-    fn open_as(config: &Config, options: Options) -> Result<Self, StartError> {
+    fn open_as(config: &Config, salvage: bool, restored: Option<(Arc<dyn Disk>, Lock)>) -> Result<Self, StartError> {
         create_folder(&config.data)?;
         let clock = Clock::system();
         let budget = Budget::new(usize::try_from(config.budget_bytes()).unwrap_or(usize::MAX));
@@ -93,9 +93,14 @@ impl World {
             segment_bytes: config.store.segment_bytes,
             index_cache_bytes: usize::try_from(config.store.index_cache_bytes).unwrap_or(usize::MAX),
             gather: config.store.gather,
-            ..options
+            salvage,
+            ..Options::default()
         };
-        let store = Store::open(&config.data, options, clock.clone(), workers.clone(), budget.clone());
+        let with = (clock.clone(), workers.clone(), budget.clone());
+        let store = match restored {
+            Some(restored) => Store::open_restored(restored, options, with.0, with.1, with.2),
+            None => Store::open(&config.data, options, with.0, with.1, with.2),
+        };
         let store = store.map_err(|error| not_opened(&config.data, error))?;
         store.keep_free(config.store.reserve_bytes);
         let accounts = Accounts::new(store.clone(), clock.clone()).map_err(thread)?;

@@ -249,18 +249,25 @@ fn is_whole_chunk(chunk: &[u8]) -> bool {
     chunk::Header::parse(head).is_ok_and(|header| header.check(stored).is_ok())
 }
 
-/// Whether a batch consists of nothing but whole events and of chunks, whole or not.
-fn are_events_whole(seed: u64, batch: &[u8], _: u32) -> bool {
+/// Whether a batch, with the rest of its last page, consists of nothing but whole events and of chunks of which at least one
+/// is damaged, and that is the damage: a length may be what is damaged, so each event that octets tell of must be one of them.
+fn are_events_whole(seed: u64, batch: &[u8], padded: &[u8]) -> bool {
     let mut from = Decoder(batch.get(HEADER_BYTES..).unwrap_or_default());
+    let (mut events, mut has_damage) = (Vec::new(), false);
     while !from.is_empty() {
-        let sum = from.0.get(1..).and_then(<[u8]>::first_chunk).copied().map(u32::from_le_bytes);
+        let rest = from.0;
+        let sum = rest.get(1..).and_then(<[u8]>::first_chunk).copied().map(u32::from_le_bytes);
         match record(&mut from) {
-            Some(Record::Chunk) => {}
-            Some(Record::Event { bytes, summed: true }) if sum == Some(event_sum(seed, bytes)) => {}
+            Some(Record::Chunk) => {
+                let chunk = rest.get(1..rest.len() - from.0.len()).unwrap_or_default();
+                has_damage |= !is_whole_chunk(chunk);
+            }
+            Some(Record::Event { bytes, summed: true }) if sum == Some(event_sum(seed, bytes)) => events.push(bytes),
             _ => return false,
         }
     }
-    true
+    let is_padded = padded.get(batch.len()..).is_some_and(|rest| rest.iter().all(|octet| *octet == 0));
+    has_damage && is_padded && events == events_between(padded.get(HEADER_BYTES..).unwrap_or_default(), seed)
 }
 
 /// Over a header with a zero CRC field and its payload.
@@ -309,7 +316,7 @@ impl Batch {
         Ok(Some(Self { sequence, crc_before, crc, salt: own_salt, padded_bytes, bytes }))
     }
 
-    /// The batches that fill a stretch of a segment from its first octet to its last, when nothing but bodies in them may be
+    /// The batches that fill a stretch of a segment from its first octet to its last, when nothing but bodies in them is
     /// damaged: each event is whole, each follows the one before, and the last is the one with the checksum `crc`, which
     /// what stands behind the stretch tells. So all of them were acknowledged. Nothing otherwise.
     pub(crate) fn despite_bodies(
@@ -320,10 +327,14 @@ impl Batch {
     ) -> io::Result<Option<Vec<Self>>> {
         let (mut batches, mut offset, mut last) = (Vec::new(), from, last);
         while offset < to {
-            let Some(batch) = Self::read_as(file, (segment, Some(salt)), (offset, to), are_events_whole)? else {
+            let Some(batch) = Self::read_as(file, (segment, Some(salt)), (offset, to), |_, _, _| true)? else {
                 return Ok(None);
             };
-            if batch.sequence != last.0 + 1 || batch.crc_before != last.1 {
+            let mut padded = vec![0; usize::try_from(batch.padded_bytes.min(to - offset)).unwrap_or(0)];
+            file.read_at(offset, &mut padded)?;
+            let is_whole = checksum(seed(segment, salt), &batch.bytes) == batch.crc;
+            let is_good = is_whole || are_events_whole(seed(segment, salt), &batch.bytes, &padded);
+            if !is_good || batch.sequence != last.0 + 1 || batch.crc_before != last.1 {
                 return Ok(None);
             }
             last = (batch.sequence, batch.crc);

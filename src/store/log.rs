@@ -15,7 +15,7 @@ use super::ballast::{SPARE_BYTES, is_full_io};
 use super::batch::Builder;
 use super::disk::{Disk, DiskFile, create_new};
 use super::sabotage::{self, Sabotage};
-use super::segment::{Header, Kind, PAGE_BYTES, Position, file_name};
+use super::segment::{Header, Kind, NUMBER_MAX, PAGE_BYTES, Position, file_name};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,9 +24,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const WINDOW_BYTES: u64 = 256 * 1024;
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 static EMPTY_PAGE: [u8; PAGE_BYTES as usize] = [0; PAGE_BYTES as usize];
-
-/// What ruined events name is believed so far; from here on there are enough numbers for ever.
-const NUMBER_MAX: u64 = 1 << 62;
 
 /// Segments become no longer than this part of what is live: one that grows, and what is dead in it, weighs little beside that.
 const LIVE_PART: u64 = 64;
@@ -45,7 +42,7 @@ impl NewSegments {
     /// Starts above every number in use. Segments are `bytes_max` long where there is much mail.
     pub(crate) fn after(highest: u64, bytes_max: u64) -> Self {
         let bytes = AtomicU64::new(SEGMENT_BYTES_MIN.min(bytes_max));
-        Self { next: AtomicU64::new(highest + 1), bytes, bytes_max }
+        Self { next: AtomicU64::new(highest.saturating_add(1)), bytes, bytes_max }
     }
 
     /// Leaves out every number up to this one.

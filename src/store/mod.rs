@@ -95,8 +95,6 @@ pub struct Options {
     pub gather: Duration,
     /// Make the index anew, and raise every mailbox, whether or not it looks whole.
     pub salvage: bool,
-    /// As `salvage`, of files that were just restored: it opens what is no store for anybody else yet.
-    pub restores: bool,
     /// A checkpoint comes after so many commits at the latest: what a start has to replay.
     pub checkpoint_commits: u64,
 }
@@ -108,7 +106,6 @@ impl Default for Options {
             index_cache_bytes: 2 << 20,
             gather: Duration::from_millis(3),
             salvage: false,
-            restores: false,
             checkpoint_commits: 1_000,
         }
     }
@@ -226,13 +223,7 @@ fn open_index(
 ) -> Result<rebuild::Opened, recover::RecoverError> {
     let open = || {
         if anew {
-            return rebuild::at_start(
-                disk,
-                options.index_cache_bytes,
-                segments,
-                found,
-                options.salvage || options.restores,
-            );
+            return rebuild::at_start(disk, options.index_cache_bytes, segments, found, options.salvage);
         }
         let index = index::Index::open(disk.clone(), options.index_cache_bytes)?;
         let (log, damage) = recover::start(disk, &index, segments, found, &recover::Reading::default())?;
@@ -350,13 +341,36 @@ impl Store {
         workers: Workers,
         budget: Budget,
     ) -> Result<Self, OpenError> {
+        let failed = |what: &str, error: &io::Error| OpenError::Failed(format!("{what}: {error}"));
+        let lock = disk.lock().map_err(|error| failed("lock", &error))?.ok_or(OpenError::Locked)?;
+        if backup::is_half_restored(&*disk).map_err(|error| failed("restoring", &error))? {
+            return Err(OpenError::HalfRestored);
+        }
+        Self::open_locked((disk, lock), options, clock, workers, budget)
+    }
+
+    /// Opens what a restore has copied, and is no store for anybody else yet: the index is made anew, and every mailbox
+    /// raised. Blocks.
+    pub fn open_restored(
+        (disk, lock): (Arc<dyn Disk>, Lock),
+        options: Options,
+        clock: Clock,
+        workers: Workers,
+        budget: Budget,
+    ) -> Result<Self, OpenError> {
+        Self::open_locked((disk, lock), Options { salvage: true, ..options }, clock, workers, budget)
+    }
+
+    fn open_locked(
+        (disk, lock): (Arc<dyn Disk>, Lock),
+        options: Options,
+        clock: Clock,
+        workers: Workers,
+        budget: Budget,
+    ) -> Result<Self, OpenError> {
         let failed = |what: &str, error: &dyn std::fmt::Display| OpenError::Failed(format!("{what}: {error}"));
         let meter = Arc::new(disk::Meter::default());
         let disk: Arc<dyn Disk> = Arc::new(disk::Metered { disk, meter: meter.clone() });
-        let lock = disk.lock().map_err(|error| failed("lock", &error))?.ok_or(OpenError::Locked)?;
-        if !options.restores && backup::Mark::of(&*disk).map_err(|error| failed("restoring", &error))?.is_some() {
-            return Err(OpenError::HalfRestored);
-        }
         recover::clean(&*disk).map_err(|error| failed("log", &error))?;
         let found = recover::look(&*disk).map_err(|error| failed("log", &error))?;
         let is_new = found.is_new();
@@ -366,7 +380,7 @@ impl Store {
         if is_lost {
             ::log::error!("index.redb is missing or empty; it is made anew from the newest snapshot and the log");
         }
-        let anew = is_lost || options.salvage || options.restores;
+        let anew = is_lost || options.salvage;
         let (mut aside, mut found) = (index::aside(&*disk), Some(found));
         let mut open = |anew| {
             loop {

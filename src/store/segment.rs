@@ -139,7 +139,10 @@ pub(crate) fn file_name(kind: Kind, number: u64) -> String {
     }
 }
 
-/// The kind and the number in a file's name (without folder); nothing when it is no segment's.
+/// What is numbered higher is none of ours: there are enough numbers below for ever.
+pub(crate) const NUMBER_MAX: u64 = 1 << 62;
+
+/// The kind and the number in a file's name (without folder); nothing when it is no segment's, or not as we write it.
 pub(crate) fn parse_name(name: &str) -> Option<(Kind, u64)> {
     let (number, kind) = name.split_once('.')?;
     let kind = match kind {
@@ -148,7 +151,9 @@ pub(crate) fn parse_name(name: &str) -> Option<(Kind, u64)> {
         "snapshot" => Kind::Snapshot,
         _ => return None,
     };
-    Some((kind, number.parse().ok()?))
+    let is_ours = number.len() >= 10 && (number.len() == 10 || !number.starts_with('0'));
+    let number = number.parse().ok().filter(|_| is_ours && number.bytes().all(|octet| octet.is_ascii_digit()));
+    Some((kind, number.filter(|number| *number < NUMBER_MAX)?))
 }
 
 #[cfg(test)]

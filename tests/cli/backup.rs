@@ -236,6 +236,61 @@ fn of_a_damaged_backup_comes_back_what_is_whole_on_demand() {
     assert_eq!(inside.status.code(), Some(2), "{}", both(&inside));
 }
 
+/// What lies in a folder of the server's user leads root nowhere: all of a restore is done as that user.
+#[test]
+fn root_restores_as_whose_the_folder_is() {
+    const OTHER: u32 = 12_345;
+    if !rustix::process::geteuid().is_root() {
+        println!("left out: only root can");
+        return;
+    }
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+    let home = Home::new("");
+    let folder = home.path().join("stick").to_string_lossy().into_owned();
+    home.verb(&["user", "add", "alice@example.org", "--password-stdin"], "wonderland-7\n");
+    assert_eq!(home.verb(&["backup", &folder], "").status.code(), Some(0));
+    fs::remove_dir_all(home.data()).expect("the data are removed");
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).expect("others may look");
+    fs::set_permissions(home.path().join("stick"), fs::Permissions::from_mode(0o700)).expect("the stick is root's");
+    let victim = home.path().join("victim");
+    let own = |path: &Path| fs::metadata(path).expect("it is there").uid();
+    for (name, marked) in [("lock", false), ("restoring.tmp", false), ("log", true), ("restoring", false)] {
+        let _ = fs::remove_dir_all(home.data());
+        let _ = (fs::remove_dir_all(&victim), fs::remove_file(&victim));
+        fs::create_dir(home.data()).expect("a folder");
+        match name {
+            "log" => {
+                fs::create_dir(&victim).expect("a folder");
+                fs::write(victim.join("shadow"), "secret").expect("a file");
+                fs::set_permissions(&victim, fs::Permissions::from_mode(0o755)).expect("others may look");
+            }
+            _ => fs::write(&victim, "secret").expect("a file"),
+        }
+        symlink(&victim, home.data().join(name)).expect("a link");
+        if marked {
+            fs::write(home.data().join("restoring"), "").expect("a mark");
+        }
+        chown(home.data(), Some(OTHER), Some(OTHER)).expect("it is another's");
+        let tried = home.verb(&["restore", &folder], "");
+        assert_eq!(tried.status.code(), Some(1), "{name}: {}", both(&tried));
+        let file = if name == "log" { victim.join("shadow") } else { victim.clone() };
+        assert_eq!(
+            (own(&file), fs::read_to_string(&file).ok().as_deref()),
+            (0, Some("secret")),
+            "{name}: {}",
+            both(&tried)
+        );
+    }
+    let _ = fs::remove_dir_all(home.data());
+    fs::create_dir(home.data()).expect("a folder");
+    chown(home.data(), Some(OTHER), Some(OTHER)).expect("it is another's");
+    let restored = home.verb(&["restore", &folder], "");
+    assert_eq!(restored.status.code(), Some(0), "{}", both(&restored));
+    for name in ["log", "snapshots", "index.redb", "lock", "store.id"] {
+        assert_eq!(own(&home.data().join(name)), OTHER, "{name}");
+    }
+}
+
 #[test]
 fn a_store_at_rest_is_backed_up_too_and_a_broken_backup_is_said() {
     let home = Home::new("");

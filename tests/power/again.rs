@@ -6,7 +6,7 @@ use super::look::Seen;
 use super::run::{End, Runner, Wrong};
 use super::steps::Phase;
 use pigeon::base::{Budget, Clock};
-use pigeon::store::backup::{self, Manifest, Mark, Restoring};
+use pigeon::store::backup::{self, Manifest, Restoring};
 use pigeon::store::sim::{Cut, SimDisk};
 use pigeon::store::{Disk, OpenError, Options, Store};
 use std::sync::{Arc, Mutex};
@@ -18,10 +18,7 @@ const MARK_CUTS: usize = 6;
 
 impl Runner {
     fn open_salvaging(&self, disk: &SimDisk) -> Result<Store, Wrong> {
-        self.open_as(disk, Options { salvage: true, ..self.manner.options.clone() })
-    }
-
-    fn open_as(&self, disk: &SimDisk, options: Options) -> Result<Store, Wrong> {
+        let options = Options { salvage: true, ..self.manner.options.clone() };
         let manner = Manner { options, ..self.manner.clone() };
         let (clock, _) = Clock::simulated(0);
         manner.open(disk, clock, Budget::new(16 << 20)).map_err(|error| format!("salvage: {error:?}"))
@@ -86,7 +83,7 @@ impl Runner {
             let end = End::of(&mut self.dice);
             let what = |wrong: Wrong| format!("{}, {end:?}: {wrong}", moment.step);
             let disk = end.leaves(&moment.disk);
-            let is_marked = Mark::of(&disk).map_err(|error| what(error.to_string()))?.is_some();
+            let is_marked = backup::is_half_restored(&disk).map_err(|error| what(error.to_string()))?;
             let is_empty = ["", "log", "snapshots"].iter().all(|folder| is_empty(&disk, folder));
             if !is_marked && !is_empty {
                 let seen = self.shown(&disk, false).map_err(what)?;
@@ -116,21 +113,24 @@ impl Runner {
         newer: &Facts,
     ) -> Result<Facts, Wrong> {
         *phase.lock().unwrap() = Phase::Restore;
-        let restoring = Restoring::begin(disk, Mark::default()).map_err(|error| error.to_string())?;
-        let copied = restoring.copy((stick, manifest), false, &mut |_, _| ());
+        let restoring = Restoring::begin(disk).map_err(|error| error.to_string())?;
+        let copied = restoring.copy((&|name| stick.open(name), manifest), false, &mut |_, _| ());
         copied.map_err(|error| error.to_string())?;
-        drop(restoring);
         *phase.lock().unwrap() = Phase::Salvage;
-        let store = self.open_as(disk, Options { restores: true, ..self.manner.options.clone() })?;
+        let (clock, _) = Clock::simulated(0);
+        let lock = restoring.into_lock();
+        let store = self.manner.open_restored(disk, lock, clock, Budget::new(16 << 20));
+        let store = store.map_err(|error| format!("restored: {error:?}"))?;
         // What is restored has new modification sequences throughout.
         let mut raised = known.clone();
         raised.forget_modseqs();
         let shown = self.see(&store).and_then(|seen| raised.check(&seen));
+        *phase.lock().unwrap() = Phase::Restore;
+        backup::finish_restore(disk).map_err(|error| error.to_string())?;
+        *phase.lock().unwrap() = Phase::Stop;
         store.close();
         drop(store);
         let shown = shown.map_err(|wrong| format!("restored: {wrong}"))?;
-        *phase.lock().unwrap() = Phase::Restore;
-        backup::finish_restore(disk).map_err(|error| error.to_string())?;
         // Clients know what was given out since: none of it is given out again, and they see every change.
         shown.is_above(newer).map_err(|wrong| format!("restored: {wrong}"))?;
         let served = disk.revive().reboot(Cut::Nothing);

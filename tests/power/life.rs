@@ -10,7 +10,7 @@ use pigeon::base::{Budget, Clock, Workers};
 use pigeon::store::backup::{Content, back_up, newest};
 pub(crate) use pigeon::store::sim::Dice;
 use pigeon::store::sim::SimDisk;
-use pigeon::store::{Kept, OpenError, Options, Refusal, Store};
+use pigeon::store::{Kept, Lock, OpenError, Options, Refusal, Store};
 use pigeon::tls::Tls;
 use smol::lock::Mutex as AsyncMutex;
 use std::collections::BTreeSet;
@@ -66,6 +66,19 @@ impl Manner {
         let workers =
             if self.in_step { Workers::none() } else { Workers::new("test", 2, 512 * 1024).expect("threads") };
         Store::open_on(Arc::new(disk.clone()), self.options.clone(), clock, workers, budget)
+    }
+
+    /// What a restore has copied.
+    pub(crate) fn open_restored(
+        &self,
+        disk: &SimDisk,
+        lock: Lock,
+        clock: Clock,
+        budget: Budget,
+    ) -> Result<Store, OpenError> {
+        let workers =
+            if self.in_step { Workers::none() } else { Workers::new("test", 2, 512 * 1024).expect("threads") };
+        Store::open_restored((Arc::new(disk.clone()), lock), self.options.clone(), clock, workers, budget)
     }
 }
 

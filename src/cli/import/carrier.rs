@@ -59,6 +59,11 @@ impl Carrier {
         Ok((Self { line, out, data, labels, bytes, progress, stored, refused, keywords_left_out }, before))
     }
 
+    /// Whether something could not be taken.
+    pub(super) fn has_missed(&self) -> bool {
+        self.refused > 0
+    }
+
     /// What cannot be taken is named, and the rest goes on.
     pub(super) fn miss(&mut self, label: &str, why: &str) {
         self.refused += 1;

@@ -8,12 +8,14 @@ use super::archive::{MaildirName, Piece, Splitter, keyword_letters, position_nam
 use super::file;
 use super::output::{Failure, complain, say};
 use super::sources::{FILE_WEIGHT, Folder, INDEX, Kind, Names, file_name, find};
+use crate::base::hex;
 use crate::imap::grammar::{MailboxName, NameError};
 use crate::serve::transfer::{Before, ImportOrder, Marks, kind};
 use crate::store::Date;
 use carrier::{Carrier, Stop, lost};
 use index::Index;
 use pipe::{Lines, Pipe, READ_BYTES, has_unix_lines};
+use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -55,12 +57,20 @@ pub(super) fn run(config: Option<&Path>, what: &What<'_>) -> Result<(), Failure>
         account: what.account.to_owned(),
         source: format!("{} {}", what.mailbox.unwrap_or_default(), file::absolute(what.source).display()),
         from_start: what.from_start,
+        look: look(&folders),
     };
     let (mut carrier, before) = Carrier::begin(&config, order, total)?;
-    if let Some(stored) = before.ended {
+    if let Some((stored, false)) = before.ended {
+        carrier.progress.clear();
+        complain(&format!(
+            "{} has changed since an earlier import brought in {stored} messages; what of them is still there comes again\n",
+            what.source.display()
+        ));
+    }
+    if let Some((stored, true)) = before.ended {
         carrier.progress.clear();
         return say(&format!(
-            "{}: an earlier import came to the end of {}, {stored} messages; --from-start brings them once more\n",
+            "{}: an earlier import brought in all of {}, {stored} messages; --from-start brings them once more\n",
             what.account,
             what.source.display()
         ));
@@ -76,6 +86,22 @@ pub(super) fn run(config: Option<&Path>, what: &What<'_>) -> Result<(), Failure>
         Err(Stop::Failure(failure)) => Err(failure),
         Err(Stop::Connection(error)) => Err(lost(error)),
     }
+}
+
+/// What the source looks like: another one, or more in it, looks different.
+fn look(folders: &[Folder]) -> String {
+    let mut digest = Context::new(&SHA256);
+    for folder in folders {
+        let mut places = vec![folder.path.clone()];
+        if folder.kind == Kind::Maildir {
+            places.extend(["cur", "new"].map(|name| folder.path.join(name)));
+        }
+        for place in places {
+            let facts = fs::metadata(&place).map(|facts| (facts.len(), facts.mtime(), facts.mtime_nsec(), facts.ino()));
+            digest.update(format!("{:?} {} {facts:?}\n", folder.key, folder.weight).as_bytes());
+        }
+    }
+    hex(digest.finish().as_ref().iter().take(16))
 }
 
 fn resumed(before: &Before) -> Option<Position> {
@@ -111,7 +137,10 @@ impl Carrier {
                 }
             }
         }
-        self.order(kind::DONE, b"")
+        // What was refused is known then.
+        self.order(kind::COMMIT, b"")?;
+        let is_whole = !self.has_missed();
+        self.order(kind::DONE, if is_whole { b"whole" } else { b"" })
     }
 
     fn mbox(&mut self, folder: &Folder, resumed: Option<&Position>) -> Result<(), Stop> {

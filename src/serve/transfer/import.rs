@@ -29,6 +29,8 @@ struct Import<'w> {
     world: &'w World,
     scope: Scope,
     account: AccountId,
+    /// What the source looks like.
+    look: String,
     /// How far it has come: as stored, but for the position of messages that came since.
     note: Note,
     mailbox: Option<Mailbox>,
@@ -94,7 +96,7 @@ pub(super) async fn serve(world: &World, scope: Scope, order: ImportOrder, strea
         Err(refusal) => return answer(stream, &failure(&Error::Store(refusal))).await,
     };
     let message_bytes_max = scope.message_bytes_max;
-    let ended = match note.ended(&world.store, account).await {
+    let ended = match note.ended(&world.store, (account, &order.look)).await {
         Ok(ended) => ended,
         Err(refusal) => return answer(stream, &failure(&Error::Store(refusal))).await,
     };
@@ -104,6 +106,7 @@ pub(super) async fn serve(world: &World, scope: Scope, order: ImportOrder, strea
         world,
         scope,
         account,
+        look: order.look,
         note,
         mailbox: None,
         message: None,
@@ -149,7 +152,8 @@ impl Import<'_> {
                 kind::COMMIT => self.commit().await?,
                 kind::DONE => {
                     self.commit().await?;
-                    self.note.end(&self.world.store, self.account).await?;
+                    let look = (!frame.is_empty()).then_some(self.look.as_str());
+                    self.note.end(&self.world.store, self.account, look).await?;
                     self.mailbox = None;
                 }
                 _ => return Err(End::Connection(io::ErrorKind::InvalidData.into())),

@@ -56,6 +56,8 @@ pub struct ImportOrder {
     pub source: String,
     /// Forget how far an earlier run came.
     pub from_start: bool,
+    /// What it looks like: the same when nothing in it has changed since.
+    pub look: String,
 }
 
 /// `export`: frames answer it.
@@ -87,8 +89,8 @@ pub struct Before {
     pub position: Option<String>,
     /// Messages that are in.
     pub stored: u64,
-    /// Messages that an earlier run brought in, if it came to the source's end.
-    pub ended: Option<u64>,
+    /// Messages that an earlier run brought in, if those were all, and whether the source still looked as it does now.
+    pub ended: Option<(u64, bool)>,
     /// The largest message that is taken, octets.
     pub message_bytes_max: u64,
 }

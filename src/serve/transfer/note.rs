@@ -25,9 +25,12 @@ const ENDED: &str = "imports that ended";
 /// the last so many.
 const ENDED_MAX: usize = 50;
 
-/// Imports that came to their end, the last one last: which, and how many messages it brought.
+/// Imports that brought in all there was, the last one last: which, what the source looked like, and how many messages.
 #[derive(Debug, Default, Deserialize, Serialize)]
-struct Ended(Vec<(String, u64)>);
+struct Ended(Vec<(String, String, u64)>);
+
+/// Held while that list is read and written.
+static ENDING: smol::lock::Mutex<()> = smol::lock::Mutex::new(());
 
 impl Ended {
     async fn read(store: &Store, account: AccountId) -> Result<Self, Refusal> {
@@ -41,7 +44,7 @@ impl Note {
         let new = Self { source: order.source.clone(), position: None, stored: 0 };
         if order.from_start {
             store.set_mark(new.forgotten(account)).await?;
-            new.note_ended(store, account, false).await?;
+            new.note_ended(store, account, None).await?;
             return Ok(new);
         }
         let mark = store.mark(account, &new.name()).await?;
@@ -56,27 +59,33 @@ impl Note {
         Mark { account, name: self.name(), value }
     }
 
-    /// Messages that an earlier run brought, if it came to the source's end.
-    pub(super) async fn ended(&self, store: &Store, account: AccountId) -> Result<Option<u64>, Refusal> {
+    /// Messages that an earlier run brought, if those were all, and whether the source still looked as it does now.
+    pub(super) async fn ended(
+        &self,
+        store: &Store,
+        (account, look): (AccountId, &str),
+    ) -> Result<Option<(u64, bool)>, Refusal> {
         let (ended, name) = (Ended::read(store, account).await?, self.name());
-        Ok(ended.0.into_iter().find(|(import, _)| *import == name).map(|(_, stored)| stored))
+        Ok(ended.0.into_iter().find(|(import, ..)| *import == name).map(|(_, then, stored)| (stored, then == look)))
     }
 
-    /// All are in. After a cut in the middle of this the next run finds nothing left to bring.
-    pub(super) async fn end(&self, store: &Store, account: AccountId) -> Result<(), Refusal> {
-        self.note_ended(store, account, true).await?;
+    /// The source's end is reached; all that it had is in, if its look is told. After a cut in the middle of this the next run
+    /// finds nothing left to bring.
+    pub(super) async fn end(&self, store: &Store, account: AccountId, look: Option<&str>) -> Result<(), Refusal> {
+        self.note_ended(store, account, look.filter(|_| self.stored > 0)).await?;
         store.set_mark(self.forgotten(account)).await
     }
 
-    async fn note_ended(&self, store: &Store, account: AccountId, is_ended: bool) -> Result<(), Refusal> {
+    async fn note_ended(&self, store: &Store, account: AccountId, look: Option<&str>) -> Result<(), Refusal> {
+        let _alone = ENDING.lock().await;
         let (mut ended, name) = (Ended::read(store, account).await?, self.name());
         let before = ended.0.len();
-        ended.0.retain(|(import, _)| *import != name);
-        if !is_ended && ended.0.len() == before {
+        ended.0.retain(|(import, ..)| *import != name);
+        if look.is_none() && ended.0.len() == before {
             return Ok(());
         }
-        if is_ended {
-            ended.0.push((name, self.stored));
+        if let Some(look) = look {
+            ended.0.push((name, look.to_owned(), self.stored));
         }
         ended.0.drain(..ended.0.len().saturating_sub(ENDED_MAX));
         let value = serde_json::to_vec(&ended).unwrap_or_default();

@@ -85,7 +85,7 @@ fn manifest(disk: &dyn Disk, number: u64) -> Result<Manifest, BackupError> {
 impl Manifest {
     /// Octets of all its files.
     pub fn bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.bytes).sum()
+        self.files.iter().fold(0, |sum, file| sum.saturating_add(file.bytes))
     }
 
     pub(super) fn text(&self) -> String {
@@ -141,7 +141,9 @@ impl Manifest {
 /// Whether a name leads to a file in one of the folders: a manifest from elsewhere must not write anywhere else.
 pub(super) fn is_inside(name: &str) -> bool {
     let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
-    ["", "log", "snapshots", "tls"].contains(&folder) && !file.is_empty() && !file.starts_with('.')
+    // What a restore makes itself.
+    let is_own = folder.is_empty() && (["lock", "restoring"].contains(&file) || file.starts_with("index.redb"));
+    ["", "log", "snapshots", "tls"].contains(&folder) && !file.is_empty() && !file.starts_with('.') && !is_own
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ mod restore;
 
 pub use manifest::{BackupFile, Manifest, newest};
 pub use owner::refuse_other;
-pub use restore::{Mark, Restoring, finish_restore, restore};
+pub use restore::{Open, Restoring, finish_restore, is_half_restored, restore};
 
 use super::disk::{Disk, DiskFile, create_whole, folder_of, is_unreadable};
 use super::identity;

@@ -1,5 +1,5 @@
 //! A restore. A backup's files are copied into a data directory, the index is made anew from them and raised
-//! ([`super::super::Options::restores`]), and only then is it a store: until its mark is gone, nobody else opens it.
+//! ([`super::super::Store::open_restored`]), and only then is it a store: until its mark is gone, nobody else opens it.
 //!
 //! | step                                   | a cut here leaves                       | who cleans up                   |
 //! |----------------------------------------|-----------------------------------------|---------------------------------|
@@ -9,106 +9,100 @@
 //! | the mark is removed, the folder synced | everything, with the mark or without it | whoever restores again, or none |
 
 use super::{BackupError, Manifest, Progress, copy, folder_of, identity};
-use crate::store::disk::{Disk, Lock, create_whole};
+use crate::store::disk::{Disk, DiskFile, Lock, create_whole, is_unreadable};
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::Arc;
 
 /// The file that says that what lies beside it is no store yet.
 const MARK: &str = "restoring";
 const MARK_WORDS: &str = "A restore into this folder is under way or was cut short: run `pigeon restore` again.\n";
-const OWNER: &str = "owner ";
-/// A mark that is longer is none.
-const MARK_BYTES_MAX: u64 = 512;
 /// What a store has beside its mail.
 const LOCK: &str = "lock";
 
-/// What a restore says of itself until it is done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mark {
-    /// User and group that all of it shall belong to, if somebody else than who restores.
-    pub owner: Option<(u32, u32)>,
-}
+/// Opens a file of a backup for reading.
+pub type Open<'a> = dyn Fn(&str) -> io::Result<Arc<dyn DiskFile>> + 'a;
 
-impl Mark {
-    /// The mark that lies in this folder, if a restore into it is under way or was cut short.
-    pub fn of(disk: &dyn Disk) -> io::Result<Option<Self>> {
-        let file = match disk.open(MARK) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            file => file?,
-        };
-        let mut text = vec![0; usize::try_from(file.len()?.min(MARK_BYTES_MAX)).unwrap_or(0)];
-        file.read_at(0, &mut text)?;
-        let text = String::from_utf8_lossy(&text);
-        let owner = text.lines().find_map(|line| {
-            let (user, group) = line.strip_prefix(OWNER)?.split_once(':')?;
-            Some((user.parse().ok()?, group.parse().ok()?))
-        });
-        Ok(Some(Self { owner }))
-    }
-
-    fn text(self) -> String {
-        let owner = self.owner.map(|(user, group)| format!("{OWNER}{user}:{group}\n")).unwrap_or_default();
-        format!("{MARK_WORDS}{owner}")
+/// Whether a restore into this folder is under way or was cut short.
+pub fn is_half_restored(disk: &dyn Disk) -> io::Result<bool> {
+    match disk.open(MARK) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
-/// A restore that has begun; nobody else works in its folder as long as it is there.
+/// A restore that has begun; nobody else works in its folder as long as its lock is held.
 #[derive(Debug)]
 pub struct Restoring<'a> {
     to: &'a dyn Disk,
-    #[expect(dead_code, reason = "held until it is dropped")]
     lock: Lock,
+    is_again: bool,
 }
 
 impl<'a> Restoring<'a> {
     /// Takes the folder and marks it; what an earlier restore left in it goes. Anything else in it is refused. Blocks.
-    pub fn begin(to: &'a dyn Disk, mark: Mark) -> Result<Self, BackupError> {
+    pub fn begin(to: &'a dyn Disk) -> Result<Self, BackupError> {
         let failed = |error| BackupError::Store(MARK.to_owned(), error);
         let lock = to.lock().map_err(failed)?.ok_or(BackupError::Busy)?;
-        let is_again = Mark::of(to).map_err(failed)?.is_some();
-        for folder in ["", "log", "snapshots", "tls"] {
-            for name in to.list(folder).unwrap_or_default() {
-                // The mark may have been on its way.
-                let is_marks = name == MARK || name.strip_suffix(".tmp") == Some(MARK);
-                if folder.is_empty() && (is_marks || name == LOCK) {
-                    continue;
-                }
-                let name = if folder.is_empty() { name } else { format!("{folder}/{name}") };
-                if !is_again {
-                    return Err(BackupError::NotEmpty(name));
-                }
-                to.remove(&name).map_err(|error| BackupError::Store(name, error))?;
-            }
+        let is_again = is_half_restored(to).map_err(failed)?;
+        let restoring = Self { to, lock, is_again };
+        if is_again {
+            restoring.clear()?;
+        } else if let Some(name) = files(to)?.pop() {
+            return Err(BackupError::NotEmpty(name));
         }
-        create_whole(to, MARK, &[(0, mark.text().as_bytes())]).map_err(failed)?;
-        Ok(Self { to, lock })
+        create_whole(to, MARK, &[(0, MARK_WORDS.as_bytes())]).map_err(failed)?;
+        Ok(restoring)
+    }
+
+    fn clear(&self) -> Result<(), BackupError> {
+        files(self.to)?
+            .into_iter()
+            .try_for_each(|name| self.to.remove(&name).map_err(|error| BackupError::Store(name, error)))
     }
 
     /// Copies a backup, each file compared with the manifest on the way; answers which are damaged or missing, if it
     /// `takes_damaged` ones and does not refuse them: a body that is damaged then costs its message. What comes of it is a store of
-    /// its own, once the index is made anew and [`finish_restore`] was called. Blocks.
+    /// its own, once [`super::super::Store::open_restored`] made the index anew and [`finish_restore`] was called. A folder that was empty is so
+    /// again after an error. Blocks.
     pub fn copy(
         &self,
-        (from, manifest): (&dyn Disk, &Manifest),
+        (open, manifest): (&Open<'_>, &Manifest),
+        takes_damaged: bool,
+        progress: &mut Progress<'_>,
+    ) -> Result<Vec<String>, BackupError> {
+        let copied = self.copy_all((open, manifest), takes_damaged, progress);
+        if copied.is_err()
+            && !self.is_again
+            && let Err(error) = self.clear().and_then(|()| finish_restore(self.to))
+        {
+            log::warn!("taking a restore back: {error}");
+        }
+        copied
+    }
+
+    fn copy_all(
+        &self,
+        (open, manifest): (&Open<'_>, &Manifest),
         takes_damaged: bool,
         progress: &mut Progress<'_>,
     ) -> Result<Vec<String>, BackupError> {
         let to = self.to;
         let (total, mut done, mut damaged) = (manifest.bytes(), 0, Vec::new());
         for file in &manifest.files {
-            let there = |error| BackupError::Backup(file.stored.clone(), error);
             let mut unreadable = false;
-            let opened = from.open(&file.stored).and_then(|open| open.len().map(|bytes| (open, bytes)));
+            let opened = open(&file.stored).and_then(|open| open.len().map(|bytes| (open, bytes)));
             let crc = match opened {
-                Err(error) if takes_damaged && error.kind() == io::ErrorKind::NotFound => Ok(None),
-                Err(error) => return Err(there(error)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound || is_unreadable(&error) => Ok(None),
+                Err(error) => return Err(BackupError::Backup(file.stored.clone(), error)),
                 Ok((open, bytes)) => {
-                    // Of one that is too short, what is there.
-                    let bytes = if takes_damaged { bytes.min(file.bytes) } else { file.bytes };
                     let mut told = |bytes| {
                         done += bytes;
                         progress(done, total);
                     };
+                    // Of one that is too short, what is there.
+                    let bytes = bytes.min(file.bytes);
                     copy(&*open, (&file.stored, bytes), (to, &file.name), &mut unreadable, &mut told).map(Some)
                 }
             };
@@ -134,6 +128,26 @@ impl<'a> Restoring<'a> {
         }
         Ok(damaged)
     }
+
+    /// The lock, for whoever opens what was copied.
+    pub fn into_lock(self) -> Lock {
+        self.lock
+    }
+}
+
+/// Every file of a folder but the lock and what is, or may become, the mark.
+fn files(disk: &dyn Disk) -> Result<Vec<String>, BackupError> {
+    let mut names = Vec::new();
+    for folder in ["", "log", "snapshots", "tls"] {
+        match disk.list(folder) {
+            Ok(listed) if folder.is_empty() => names.extend(listed),
+            Ok(listed) => names.extend(listed.into_iter().map(|name| format!("{folder}/{name}"))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(BackupError::Store(folder.to_owned(), error)),
+        }
+    }
+    names.retain(|name| name != LOCK && name != MARK && name.strip_suffix(".tmp") != Some(MARK));
+    Ok(names)
 }
 
 /// What was restored is a store from now on, durably. Blocks.
@@ -150,6 +164,6 @@ pub fn restore(
     to: &dyn Disk,
     progress: &mut Progress<'_>,
 ) -> Result<(), BackupError> {
-    Restoring::begin(to, Mark::default())?.copy((from, manifest), false, progress)?;
+    Restoring::begin(to)?.copy((&|name| from.open(name), manifest), false, progress)?;
     finish_restore(to)
 }
