@@ -174,9 +174,9 @@ Examples:
 
     /// Make the data directory from a backup
     #[command(after_help = "\
-The data directory must not exist yet, or be empty, and no server may run on it. What a restore that
-was cut short left in it is removed first. Message numbers jump ahead, because mail programs may have
-seen some that were given out after the backup.
+The data directory must not exist yet, or be empty, and no server may run on it. What a restore
+that was cut short left in it is removed first. Message numbers jump ahead, because mail programs
+may have seen some that were given out after the backup.
 
 Examples:
   pigeon restore /media/stick/mail

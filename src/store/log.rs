@@ -249,7 +249,7 @@ mod tests {
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
         let segments = Arc::new(NewSegments::after(0, 16 << 20));
         let mut log = Log::new(disk.clone(), segments.clone(), Position::default());
-        let mut write = |log: &mut Log, bytes: usize| {
+        let write = |log: &mut Log, bytes: usize| {
             let place = log.place();
             let (batch, position) = (vec![7; bytes], log.last());
             let position = Position { segment: place.segment, end: place.offset + bytes as u64, ..position };

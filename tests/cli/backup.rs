@@ -255,8 +255,8 @@ fn root_restores_as_whose_the_folder_is() {
     let victim = home.path().join("victim");
     let own = |path: &Path| fs::metadata(path).expect("it is there").uid();
     for (name, marked) in [("lock", false), ("restoring.tmp", false), ("log", true), ("restoring", false)] {
-        let _ = fs::remove_dir_all(home.data());
-        let _ = (fs::remove_dir_all(&victim), fs::remove_file(&victim));
+        drop(fs::remove_dir_all(home.data()));
+        drop((fs::remove_dir_all(&victim), fs::remove_file(&victim)));
         fs::create_dir(home.data()).expect("a folder");
         match name {
             "log" => {
@@ -281,7 +281,7 @@ fn root_restores_as_whose_the_folder_is() {
             both(&tried)
         );
     }
-    let _ = fs::remove_dir_all(home.data());
+    drop(fs::remove_dir_all(home.data()));
     fs::create_dir(home.data()).expect("a folder");
     chown(home.data(), Some(OTHER), Some(OTHER)).expect("it is another's");
     let restored = home.verb(&["restore", &folder], "");
