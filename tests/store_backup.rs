@@ -136,7 +136,9 @@ fn a_stick_pulled_out_at_any_operation_leaves_the_backup_before() {
     smol::block_on(async {
         let disk = SimDisk::new();
         let store = filled(&disk, &workers, 30).await;
+        const OPERATIONS_MAX: u64 = 10_000;
         let sticks = [SimDisk::new(), SimDisk::fat()];
+        let (mut is_done, mut completed) = (false, 0);
         for stick in &sticks {
             back_up(&store, &disk, stick).await.unwrap();
         }
@@ -146,7 +148,13 @@ fn a_stick_pulled_out_at_any_operation_leaves_the_backup_before() {
         store.snapshot().await.unwrap();
         more(&store, 10).await;
         let second = store.digest().await.unwrap();
-        for (at, stick) in (0..).flat_map(|at| sticks.iter().map(move |stick| (at, stick))) {
+        for (stick, at) in sticks.iter().flat_map(|stick| (0..OPERATIONS_MAX).map(move |at| (stick, at))) {
+            if at == 0 {
+                is_done = false;
+            }
+            if is_done {
+                continue;
+            }
             let stick = stick.reboot(Cut::Nothing);
             stick.stop_after(at);
             let done = back_up(&store, &disk, &stick).await.is_ok() && !stick.is_off();
@@ -161,10 +169,45 @@ fn a_stick_pulled_out_at_any_operation_leaves_the_backup_before() {
                 assert_eq!(names.iter().filter(|name| name.starts_with("MANIFEST")).count(), 1, "{names:?}");
                 assert!(!after.list("log").unwrap().iter().any(|name| name.ends_with(".tmp")));
             }
-            if done {
+            is_done = done;
+            completed += u32::from(done);
+        }
+        assert_eq!(completed, 2, "{OPERATIONS_MAX} operations do not complete a backup");
+    });
+}
+
+#[test]
+fn a_restore_that_fails_and_is_cut_leaves_a_mark_or_nothing() {
+    let workers = workers();
+    smol::block_on(async {
+        let (disk, stick) = (SimDisk::new(), SimDisk::new());
+        let store = filled(&disk, &workers, 20).await;
+        back_up(&store, &disk, &stick).await.unwrap();
+        let manifest = backup::newest(&stick).unwrap();
+        let last = manifest.files.last().unwrap();
+        let mut contents = stick.contents(&last.stored).unwrap();
+        contents[0] ^= 1;
+        stick.put(&last.stored, &contents);
+        let (mut marked, mut empty) = (0, 0);
+        for at in 0.. {
+            let to = SimDisk::new();
+            to.stop_after(at);
+            assert!(backup::restore(&stick, &manifest, &to, &mut |_, _| ()).is_err());
+            let is_done = !to.is_off();
+            for cut in [Cut::Nothing, Cut::Everything, Cut::Some(Tear::Sector, at)] {
+                let after = to.reboot(cut);
+                let is_marked = backup::is_half_restored(&after).unwrap();
+                let left: Vec<String> = all(&after).into_iter().map(|(name, _)| name).collect();
+                let is_empty = left.iter().all(|name| name == "restoring.tmp");
+                assert!(is_marked || is_empty, "operation {at}, {cut:?}: {left:?}");
+                marked += u32::from(is_marked);
+                empty += u32::from(is_empty);
+            }
+            if is_done {
                 break;
             }
         }
+        assert!(marked > 10 && empty > 3, "{marked}, {empty}");
     });
 }
 

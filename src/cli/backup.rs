@@ -274,6 +274,9 @@ pub(super) fn lost(world: &World) -> String {
     if count > told.len() as u64 {
         text.push_str(&format!("damaged: {} more\n", count - told.len() as u64));
     }
+    if world.store.is_end_uncertain() {
+        text.push_str("damaged: the log may have lost its end: mail that came last may be missing\n");
+    }
     text
 }
 
@@ -410,7 +413,8 @@ fn refuse_used(data: &Path) -> Result<(), Failure> {
         Err(error) => Err(failed(error)),
         Ok(entries) => match entries.flatten().map(|entry| entry.file_name()).find(|name| {
             let is_ours = ["lock", "restoring.tmp", LOST_AND_FOUND].iter().any(|ours| name == ours);
-            let is_empty_folder = ["log", "snapshots"].iter().any(|ours| name == ours) && is_empty(&data.join(name));
+            let is_empty_folder =
+                ["log", "snapshots", "tls"].iter().any(|ours| name == ours) && is_empty(&data.join(name));
             !is_ours && !is_empty_folder
         }) {
             Some(_) => Err(Failure::Failed(format!(

@@ -31,10 +31,7 @@ pub(super) fn run(config: Option<&Path>) -> Result<(), Failure> {
         )));
     }
     let world = World::salvage(&config)?;
-    let mut lost = lost(&world);
-    if world.store.is_end_uncertain() {
-        lost.push_str("damaged: the log may have lost its end: mail that came last may be missing\n");
-    }
+    let lost = lost(&world);
     let told = smol::future::block_on(salvaged(&world.store));
     let stats = smol::future::block_on(world.store.stats());
     world.close();

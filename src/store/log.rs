@@ -30,6 +30,9 @@ const LIVE_PART: u64 = 64;
 /// But this long in any store, unless they are to be shorter still: beginning one costs two syncs.
 const SEGMENT_BYTES_MIN: u64 = 512 * 1024;
 
+/// Whatever ruined events and strange files are called, the next number is no higher, and leaves enough for ever.
+const NEXT_MAX: u64 = NUMBER_MAX - (1 << 48);
+
 /// What a new segment gets: its number, given once, for commit and body segments together, and its length.
 #[derive(Debug)]
 pub(crate) struct NewSegments {
@@ -42,12 +45,12 @@ impl NewSegments {
     /// Starts above every number in use. Segments are `bytes_max` long where there is much mail.
     pub(crate) fn after(highest: u64, bytes_max: u64) -> Self {
         let bytes = AtomicU64::new(SEGMENT_BYTES_MIN.min(bytes_max));
-        Self { next: AtomicU64::new(highest.saturating_add(1)), bytes, bytes_max }
+        Self { next: AtomicU64::new(highest.saturating_add(1).min(NEXT_MAX)), bytes, bytes_max }
     }
 
     /// Leaves out every number up to this one.
     pub(crate) fn leave(&self, number: u64) {
-        self.next.fetch_max(number.saturating_add(1).min(NUMBER_MAX), Ordering::Relaxed);
+        self.next.fetch_max(number.saturating_add(1).min(NEXT_MAX), Ordering::Relaxed);
     }
 
     /// The next number.

@@ -139,7 +139,7 @@ pub(crate) fn file_name(kind: Kind, number: u64) -> String {
     }
 }
 
-/// What is numbered higher is none of ours: there are enough numbers below for ever.
+/// What is numbered so high is none of ours: there are enough numbers below for ever.
 pub(crate) const NUMBER_MAX: u64 = 1 << 62;
 
 /// The kind and the number in a file's name (without folder); nothing when it is no segment's, or not as we write it.

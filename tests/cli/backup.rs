@@ -215,6 +215,17 @@ fn of_a_damaged_backup_comes_back_what_is_whole_on_demand() {
     server.signal(Signal::TERM);
     assert_eq!(server.wait(), Some(0));
     fs::rename(home.data(), home.path().join("aside")).expect("the data are put aside");
+    // One of the last files: what was copied before it is taken back, and another try finds nothing in its way.
+    let key = stick.join("tls/ca.pem");
+    let whole = fs::read(&key).expect("the certificate is read");
+    fs::write(&key, [b"x", &whole[1..]].concat()).expect("the certificate is damaged");
+    let refused = home.verb(&["restore", &folder], "");
+    assert_eq!(refused.status.code(), Some(1), "{}", both(&refused));
+    assert!(both(&refused).contains("`pigeon restore --damaged`"), "{}", both(&refused));
+    fs::write(&key, &whole).expect("the certificate is mended");
+    let restored = home.verb(&["restore", &folder], "");
+    assert_eq!(restored.status.code(), Some(0), "{}", both(&restored));
+    fs::remove_dir_all(home.data()).expect("the data are removed");
     let segment = files(&stick.join("log")).into_iter().next().expect("a segment");
     let path = stick.join("log").join(&segment);
     let mut octets = fs::read(&path).expect("the segment is read");

@@ -9,11 +9,10 @@ use pigeon::base::{Budget, Clock};
 use pigeon::store::backup::{self, Manifest, Restoring};
 use pigeon::store::sim::{Cut, SimDisk};
 use pigeon::store::{Disk, OpenError, Options, Store};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-/// Moments of one restore that are cut,
-const RESTORE_CUTS: usize = 8;
-/// and so many of its first and of its last, when its mark comes and goes.
+/// Of one restore a moment of each step is cut, and so many of its first and of its last, when its mark comes and goes.
 const MARK_CUTS: usize = 6;
 
 impl Runner {
@@ -78,7 +77,9 @@ impl Runner {
         let moments = take(&moments);
         let (first, last) = (moments.iter().take(MARK_CUTS), moments.iter().rev().take(MARK_CUTS));
         let mut chosen: Vec<Moment> = first.chain(last).cloned().collect();
-        chosen.extend((0..RESTORE_CUTS).filter_map(|_| self.dice.pick(&moments).cloned()));
+        let mut steps: BTreeMap<&str, Vec<&Moment>> = BTreeMap::new();
+        moments.iter().for_each(|moment| steps.entry(&moment.step).or_default().push(moment));
+        chosen.extend(steps.values().filter_map(|of_step| self.dice.pick(of_step).map(|moment| (*moment).clone())));
         for moment in chosen {
             let end = End::of(&mut self.dice);
             let what = |wrong: Wrong| format!("{}, {end:?}: {wrong}", moment.step);

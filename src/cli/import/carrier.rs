@@ -59,9 +59,9 @@ impl Carrier {
         Ok((Self { line, out, data, labels, bytes, progress, stored, refused, keywords_left_out }, before))
     }
 
-    /// Whether something could not be taken.
-    pub(super) fn has_missed(&self) -> bool {
-        self.refused > 0
+    /// Messages and files that could not be taken.
+    pub(super) fn missed(&self) -> u64 {
+        self.refused
     }
 
     /// What cannot be taken is named, and the rest goes on.

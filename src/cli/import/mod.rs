@@ -10,7 +10,7 @@ use super::output::{Failure, complain, say};
 use super::sources::{FILE_WEIGHT, Folder, INDEX, Kind, Names, file_name, find};
 use crate::base::hex;
 use crate::imap::grammar::{MailboxName, NameError};
-use crate::serve::transfer::{Before, ImportOrder, Marks, kind};
+use crate::serve::transfer::{Before, Earlier, ImportOrder, Marks, kind};
 use crate::store::Date;
 use carrier::{Carrier, Stop, lost};
 use index::Index;
@@ -60,20 +60,9 @@ pub(super) fn run(config: Option<&Path>, what: &What<'_>) -> Result<(), Failure>
         look: look(&folders),
     };
     let (mut carrier, before) = Carrier::begin(&config, order, total)?;
-    if let Some((stored, false)) = before.ended {
+    if let Some(earlier) = before.ended {
         carrier.progress.clear();
-        complain(&format!(
-            "{} has changed since an earlier import brought in {stored} messages; what of them is still there comes again\n",
-            what.source.display()
-        ));
-    }
-    if let Some((stored, true)) = before.ended {
-        carrier.progress.clear();
-        return say(&format!(
-            "{}: an earlier import brought in all of {}, {stored} messages; --from-start brings them once more\n",
-            what.account,
-            what.source.display()
-        ));
+        return again(what, &earlier);
     }
     let position = resumed(&before);
     if position.is_some() {
@@ -88,6 +77,24 @@ pub(super) fn run(config: Option<&Path>, what: &What<'_>) -> Result<(), Failure>
     }
 }
 
+/// Nothing comes twice without being asked for.
+fn again(what: &What<'_>, earlier: &Earlier) -> Result<(), Failure> {
+    let Earlier { stored, refused, is_same } = earlier;
+    let refused = if *refused > 0 { format!(", {refused} could not be taken") } else { String::new() };
+    let told = format!(
+        "{}: an earlier import came to the end of {}: {stored} messages are in{refused}",
+        what.account,
+        what.source.display()
+    );
+    if *is_same {
+        return say(&format!("{told}; --from-start brings all of it once more\n"));
+    }
+    Err(Failure::Failed(format!(
+        "{told}; it has changed since\n    remedy: --from-start brings all of it once more; what is new alone comes from a \
+         folder or file of its own"
+    )))
+}
+
 /// What the source looks like: another one, or more in it, looks different.
 fn look(folders: &[Folder]) -> String {
     let mut digest = Context::new(&SHA256);
@@ -97,7 +104,7 @@ fn look(folders: &[Folder]) -> String {
             places.extend(["cur", "new"].map(|name| folder.path.join(name)));
         }
         for place in places {
-            let facts = fs::metadata(&place).map(|facts| (facts.len(), facts.mtime(), facts.mtime_nsec(), facts.ino()));
+            let facts = fs::metadata(&place).map(|facts| (facts.len(), facts.mtime()));
             digest.update(format!("{:?} {} {facts:?}\n", folder.key, folder.weight).as_bytes());
         }
     }
@@ -139,8 +146,7 @@ impl Carrier {
         }
         // What was refused is known then.
         self.order(kind::COMMIT, b"")?;
-        let is_whole = !self.has_missed();
-        self.order(kind::DONE, if is_whole { b"whole" } else { b"" })
+        self.order(kind::DONE, self.missed().to_string().as_bytes())
     }
 
     fn mbox(&mut self, folder: &Folder, resumed: Option<&Position>) -> Result<(), Stop> {

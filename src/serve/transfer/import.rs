@@ -29,8 +29,6 @@ struct Import<'w> {
     world: &'w World,
     scope: Scope,
     account: AccountId,
-    /// What the source looks like.
-    look: String,
     /// How far it has come: as stored, but for the position of messages that came since.
     note: Note,
     mailbox: Option<Mailbox>,
@@ -106,7 +104,6 @@ pub(super) async fn serve(world: &World, scope: Scope, order: ImportOrder, strea
         world,
         scope,
         account,
-        look: order.look,
         note,
         mailbox: None,
         message: None,
@@ -152,8 +149,8 @@ impl Import<'_> {
                 kind::COMMIT => self.commit().await?,
                 kind::DONE => {
                     self.commit().await?;
-                    let look = (!frame.is_empty()).then_some(self.look.as_str());
-                    self.note.end(&self.world.store, self.account, look).await?;
+                    let refused = std::str::from_utf8(&frame).ok().and_then(|count| count.parse().ok()).unwrap_or(0);
+                    self.note.end(&self.world.store, self.account, refused).await?;
                     self.mailbox = None;
                 }
                 _ => return Err(End::Connection(io::ErrorKind::InvalidData.into())),

@@ -82,6 +82,17 @@ pub struct After {
     pub uid: u32,
 }
 
+/// An import that came to its source's end.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Earlier {
+    /// Messages that it brought in.
+    pub stored: u64,
+    /// Messages that could not be taken.
+    pub refused: u64,
+    /// The source looked then as it does now.
+    pub is_same: bool,
+}
+
 /// What the server knows of an earlier run of the same import.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct Before {
@@ -89,8 +100,8 @@ pub struct Before {
     pub position: Option<String>,
     /// Messages that are in.
     pub stored: u64,
-    /// Messages that an earlier run brought in, if those were all, and whether the source still looked as it does now.
-    pub ended: Option<(u64, bool)>,
+    /// The earlier run that came to the source's end.
+    pub ended: Option<Earlier>,
     /// The largest message that is taken, octets.
     pub message_bytes_max: u64,
 }

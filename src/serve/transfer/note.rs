@@ -1,7 +1,7 @@
 //! How far an import has come: a mark in the store, which changes with each batch of messages or not at all, and goes when
 //! all are in; another one names the last that came to their end, so that nobody brings them twice without wanting to. A run that is cut anywhere leaves the mark of its last batch, and the next one goes on behind that.
 
-use super::ImportOrder;
+use super::{Earlier, ImportOrder};
 use crate::base::hex;
 use crate::store::{AccountId, Mark, Refusal, Store};
 use ring::digest::{SHA256, digest};
@@ -18,6 +18,9 @@ pub(super) struct Note {
     pub(super) position: Option<String>,
     /// Messages stored so far.
     pub(super) stored: u64,
+    /// What the source looked like when it began.
+    #[serde(default)]
+    look: String,
 }
 
 /// The mark that names imports which came to their end,
@@ -25,9 +28,18 @@ const ENDED: &str = "imports that ended";
 /// the last so many.
 const ENDED_MAX: usize = 50;
 
-/// Imports that brought in all there was, the last one last: which, what the source looked like, and how many messages.
+/// Imports that came to their end, the last one last.
 #[derive(Debug, Default, Deserialize, Serialize)]
-struct Ended(Vec<(String, String, u64)>);
+struct Ended(Vec<EndedOne>);
+
+#[derive(Debug, Deserialize, Serialize)]
+struct EndedOne {
+    import: String,
+    /// What the source looked like when it began.
+    look: String,
+    stored: u64,
+    refused: u64,
+}
 
 /// Held while that list is read and written.
 static ENDING: smol::lock::Mutex<()> = smol::lock::Mutex::new(());
@@ -41,7 +53,7 @@ impl Ended {
 impl Note {
     /// How far this import came; nothing of it when there was none before, or when that is to be forgotten.
     pub(super) async fn read(store: &Store, account: AccountId, order: &ImportOrder) -> Result<Self, Refusal> {
-        let new = Self { source: order.source.clone(), position: None, stored: 0 };
+        let new = Self { source: order.source.clone(), position: None, stored: 0, look: order.look.clone() };
         if order.from_start {
             store.set_mark(new.forgotten(account)).await?;
             new.note_ended(store, account, None).await?;
@@ -59,33 +71,35 @@ impl Note {
         Mark { account, name: self.name(), value }
     }
 
-    /// Messages that an earlier run brought, if those were all, and whether the source still looked as it does now.
+    /// The earlier run that came to the source's end, and whether that looked then as it does now.
     pub(super) async fn ended(
         &self,
         store: &Store,
         (account, look): (AccountId, &str),
-    ) -> Result<Option<(u64, bool)>, Refusal> {
+    ) -> Result<Option<Earlier>, Refusal> {
         let (ended, name) = (Ended::read(store, account).await?, self.name());
-        Ok(ended.0.into_iter().find(|(import, ..)| *import == name).map(|(_, then, stored)| (stored, then == look)))
+        let ended = ended.0.into_iter().find(|ended| ended.import == name);
+        Ok(ended.map(|EndedOne { look: then, stored, refused, .. }| Earlier { stored, refused, is_same: then == look }))
     }
 
-    /// The source's end is reached; all that it had is in, if its look is told. After a cut in the middle of this the next run
+    /// The source's end is reached; so many of the last run could not be taken. After a cut in the middle of this the next run
     /// finds nothing left to bring.
-    pub(super) async fn end(&self, store: &Store, account: AccountId, look: Option<&str>) -> Result<(), Refusal> {
-        self.note_ended(store, account, look.filter(|_| self.stored > 0)).await?;
+    pub(super) async fn end(&self, store: &Store, account: AccountId, refused: u64) -> Result<(), Refusal> {
+        let found_some = self.stored > 0 || refused > 0;
+        self.note_ended(store, account, found_some.then_some(refused)).await?;
         store.set_mark(self.forgotten(account)).await
     }
 
-    async fn note_ended(&self, store: &Store, account: AccountId, look: Option<&str>) -> Result<(), Refusal> {
+    async fn note_ended(&self, store: &Store, account: AccountId, refused: Option<u64>) -> Result<(), Refusal> {
         let _alone = ENDING.lock().await;
         let (mut ended, name) = (Ended::read(store, account).await?, self.name());
         let before = ended.0.len();
-        ended.0.retain(|(import, ..)| *import != name);
-        if look.is_none() && ended.0.len() == before {
+        ended.0.retain(|ended| ended.import != name);
+        if refused.is_none() && ended.0.len() == before {
             return Ok(());
         }
-        if let Some(look) = look {
-            ended.0.push((name, look.to_owned(), self.stored));
+        if let Some(refused) = refused {
+            ended.0.push(EndedOne { import: name, look: self.look.clone(), stored: self.stored, refused });
         }
         ended.0.drain(..ended.0.len().saturating_sub(ENDED_MAX));
         let value = serde_json::to_vec(&ended).unwrap_or_default();

@@ -83,6 +83,11 @@ fn manifest(disk: &dyn Disk, number: u64) -> Result<Manifest, BackupError> {
 }
 
 impl Manifest {
+    /// The name of its own file.
+    pub fn name(&self) -> String {
+        format!("{PREFIX}{}", self.number)
+    }
+
     /// Octets of all its files.
     pub fn bytes(&self) -> u64 {
         self.files.iter().fold(0, |sum, file| sum.saturating_add(file.bytes))

@@ -56,10 +56,16 @@ impl<'a> Restoring<'a> {
         Ok(restoring)
     }
 
+    /// Removes every file of it, durably: the mark must outlive them.
     fn clear(&self) -> Result<(), BackupError> {
-        files(self.to)?
-            .into_iter()
-            .try_for_each(|name| self.to.remove(&name).map_err(|error| BackupError::Store(name, error)))
+        let names = files(self.to)?;
+        let folders: BTreeSet<&str> = names.iter().map(|name| folder_of(name)).collect();
+        for name in &names {
+            self.to.remove(name).map_err(|error| BackupError::Store(name.clone(), error))?;
+        }
+        folders.into_iter().try_for_each(|folder| {
+            self.to.sync_folder(folder).map_err(|error| BackupError::Store(folder.to_owned(), error))
+        })
     }
 
     /// Copies a backup, each file compared with the manifest on the way; answers which are damaged or missing, if it
@@ -112,7 +118,12 @@ impl<'a> Restoring<'a> {
                 BackupError::Backup(name, error) => BackupError::Store(name, error),
                 error => error,
             })?;
-            if crc != Some(file.crc) || unreadable {
+            let is_damaged = crc != Some(file.crc) || unreadable;
+            if is_damaged && let Err(error) = open(&manifest.name()) {
+                // The stick has gone.
+                return Err(BackupError::Backup(manifest.name(), error));
+            }
+            if is_damaged {
                 damaged.push(file.stored.clone());
                 if !takes_damaged {
                     return Err(BackupError::Damaged(file.stored.clone()));

@@ -97,6 +97,7 @@ impl World {
             files: self.files.clone(),
             names: self.names.clone(),
             durable_names: self.durable_names.clone(),
+            is_fat: self.is_fat,
             pending_names: self.pending_names.clone(),
             counters: self.counters,
             room: self.room,
