@@ -136,7 +136,14 @@ impl Runner {
             // What comes next stands on what this cut leaves.
             let end = End::of(&mut self.dice);
             let (found, known) = self.reopen(&moment.disk, end, &moment.facts, None)?;
-            (disk, facts) = (found.reboot(Cut::Nothing), known);
+            disk = found.reboot(Cut::Nothing);
+            facts = known;
+            // That moment may lie before the last backup, which then holds what never happened: no stick does.
+            let there = self.open(&found.reboot(Cut::Nothing))?;
+            let sequence = smol::block_on(there.stats()).map_err(|refusal| format!("{refusal:?}"))?.sequence;
+            if backup::newest(&stick.disk).is_ok_and(|newest| newest.batch.0 > sequence) {
+                stick = Stick::default();
+            }
         }
         Ok(())
     }
