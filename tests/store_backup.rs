@@ -136,9 +136,7 @@ fn a_stick_pulled_out_at_any_operation_leaves_the_backup_before() {
     smol::block_on(async {
         let disk = SimDisk::new();
         let store = filled(&disk, &workers, 30).await;
-        const OPERATIONS_MAX: u64 = 10_000;
         let sticks = [SimDisk::new(), SimDisk::fat()];
-        let (mut is_done, mut completed) = (false, 0);
         for stick in &sticks {
             back_up(&store, &disk, stick).await.unwrap();
         }
@@ -148,31 +146,27 @@ fn a_stick_pulled_out_at_any_operation_leaves_the_backup_before() {
         store.snapshot().await.unwrap();
         more(&store, 10).await;
         let second = store.digest().await.unwrap();
-        for (stick, at) in sticks.iter().flat_map(|stick| (0..OPERATIONS_MAX).map(move |at| (stick, at))) {
-            if at == 0 {
-                is_done = false;
+        for stick in sticks {
+            for at in 0.. {
+                let stick = stick.reboot(Cut::Nothing);
+                stick.stop_after(at);
+                let done = back_up(&store, &disk, &stick).await.is_ok() && !stick.is_off();
+                for cut in [Cut::Nothing, Cut::Everything, Cut::Some(Tear::Sector, at)] {
+                    let after = stick.reboot(cut);
+                    let digest = restored(&after, &workers, false).1.digest().await.unwrap();
+                    assert!(digest == second || (digest == first && !done), "pulled at {at}, {cut:?}");
+                    // The next one is complete, and leaves nothing of the broken one.
+                    back_up(&store, &disk, &after).await.unwrap();
+                    assert_eq!(restored(&after, &workers, false).1.digest().await.unwrap(), second);
+                    let names = after.list("").unwrap();
+                    assert_eq!(names.iter().filter(|name| name.starts_with("MANIFEST")).count(), 1, "{names:?}");
+                    assert!(!after.list("log").unwrap().iter().any(|name| name.ends_with(".tmp")));
+                }
+                if done {
+                    break;
+                }
             }
-            if is_done {
-                continue;
-            }
-            let stick = stick.reboot(Cut::Nothing);
-            stick.stop_after(at);
-            let done = back_up(&store, &disk, &stick).await.is_ok() && !stick.is_off();
-            for cut in [Cut::Nothing, Cut::Everything, Cut::Some(Tear::Sector, at)] {
-                let after = stick.reboot(cut);
-                let digest = restored(&after, &workers, false).1.digest().await.unwrap();
-                assert!(digest == second || (digest == first && !done), "pulled at {at}, {cut:?}");
-                // The next one is complete, and leaves nothing of the broken one.
-                back_up(&store, &disk, &after).await.unwrap();
-                assert_eq!(restored(&after, &workers, false).1.digest().await.unwrap(), second);
-                let names = after.list("").unwrap();
-                assert_eq!(names.iter().filter(|name| name.starts_with("MANIFEST")).count(), 1, "{names:?}");
-                assert!(!after.list("log").unwrap().iter().any(|name| name.ends_with(".tmp")));
-            }
-            is_done = done;
-            completed += u32::from(done);
         }
-        assert_eq!(completed, 2, "{OPERATIONS_MAX} operations do not complete a backup");
     });
 }
 

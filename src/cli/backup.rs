@@ -5,7 +5,7 @@ use super::file;
 use super::output::{Failure, complain, failed, say};
 use crate::base::Clock;
 use crate::config::{Config, human_bytes};
-use crate::serve::{Answer, Request, World, ask, become_owner, beside, connect, create_folder};
+use crate::serve::{Answer, END_UNCERTAIN, Request, World, ask, become_owner, beside, connect, create_folder};
 use crate::store::backup::{self, BackupError, Content, Copied, Manifest, Restoring};
 use crate::store::{Disk, DiskFile, RealDisk};
 use std::fs;
@@ -202,9 +202,9 @@ pub(super) fn restore(config: Option<&Path>, wanted: &Wanted<'_>) -> Result<(), 
     let (ask, asked) = channel::<(String, Sender<io::Result<Arc<dyn DiskFile>>>)>();
     let open = move |name: &str| {
         let (tell, told) = channel();
-        let gone = |_| io::Error::other("the restore has ended");
-        ask.send((name.to_owned(), tell)).map_err(|_| gone(()))?;
-        told.recv().map_err(|_| gone(()))?
+        let gone = || io::Error::other("the restore has ended");
+        ask.send((name.to_owned(), tell)).map_err(|_| gone())?;
+        told.recv().map_err(|_| gone())?
     };
     let filled = std::thread::scope(|scope| {
         // Root may read the backup; all that is done to the data is done by whose they are, whatever lies there.
@@ -243,14 +243,17 @@ fn fill(
     wanted: &Wanted<'_>,
 ) -> Result<(String, Vec<String>), Failure> {
     let data = &config.data;
-    // What was cut short before takes some of the room that is needed.
-    if !backup::is_half_restored(&RealDisk::read_only(data)).unwrap_or(false) {
+    let is_again = backup::is_half_restored(&RealDisk::read_only(data)).unwrap_or(false);
+    if !is_again {
         refuse_used(data)?;
         must_fit(data, manifest.bytes())?;
     }
     let to: Arc<dyn Disk> = Arc::new(disk(data)?);
     let restoring = Restoring::begin(&*to).map_err(|error| told(&error, data))?;
-    must_fit(data, manifest.bytes())?;
+    if is_again {
+        // What was cut short before took some of the room.
+        must_fit(data, manifest.bytes())?;
+    }
     let mut bar = Bar::new("restoring");
     let copied = restoring.copy((open, manifest), wanted.damaged, &mut |done, total| bar.at(done, total));
     drop(bar);
@@ -275,7 +278,7 @@ pub(super) fn lost(world: &World) -> String {
         text.push_str(&format!("damaged: {} more\n", count - told.len() as u64));
     }
     if world.store.is_end_uncertain() {
-        text.push_str("damaged: the log may have lost its end: mail that came last may be missing\n");
+        text.push_str(&format!("damaged: {END_UNCERTAIN}\n"));
     }
     text
 }

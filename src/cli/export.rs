@@ -58,7 +58,7 @@ pub(super) fn run(config: Option<&Path>, what: &What<'_>) -> Result<(), Failure>
     if !super::manage::has_store(&config)? {
         return Err(Failure::Failed(format!("there is no store in {} yet", config.data.display())));
     }
-    let (note, is_new) = resume(what)?;
+    let note = resume(what)?;
     let mut line = Line::open(&config)?;
     let order = ExportOrder {
         account: what.account.to_owned(),
@@ -71,10 +71,9 @@ pub(super) fn run(config: Option<&Path>, what: &What<'_>) -> Result<(), Failure>
         Answer::Export(totals) => totals,
         other => return Err(failed(other)),
     };
-    if is_new {
+    if note.after.is_none() {
         begin(what, &note)?;
-    }
-    if note.after.is_some() {
+    } else {
         complain(&format!("going on after the {} messages that an earlier run wrote\n", note.messages));
     }
     let mut taker = Taker {
@@ -95,7 +94,7 @@ pub(super) fn run(config: Option<&Path>, what: &What<'_>) -> Result<(), Failure>
         Ok(Some(told)) if told.is_passing => Err(Failure::TryLater(told.message)),
         Ok(Some(told)) => Err(Failure::Failed(told.message)),
         Err(Stop::Connection(error)) => Err(lost(error)),
-        Err(Stop::Target(error)) => Err(Failure::Failed(format!("cannot write to {}: {error}", what.target.display()))),
+        Err(Stop::Target(error)) => Err(not_written(what, error)),
     }
 }
 
@@ -107,9 +106,9 @@ fn not_written(what: &What<'_>, error: io::Error) -> Failure {
     Failure::Failed(format!("cannot write to {}: {error}", what.target.display()))
 }
 
-/// The note of an earlier run into this target, or a new one, and whether it is new; nothing is written. A folder with
-/// anything else in it is left alone.
-fn resume(what: &What<'_>) -> Result<(Note, bool), Failure> {
+/// The note of an earlier run into this target, or a new one; nothing is written. A folder with anything else in it is left
+/// alone.
+fn resume(what: &What<'_>) -> Result<Note, Failure> {
     let shown = what.target.display();
     let new = Note {
         version: VERSION,
@@ -124,7 +123,7 @@ fn resume(what: &What<'_>) -> Result<(Note, bool), Failure> {
     match fs::read(&path) {
         Ok(octets) => {
             let same = |note: &Note| Note { after: None, log_bytes: 0, messages: 0, ..note.clone() } == new;
-            return serde_json::from_slice(&octets).ok().filter(same).map(|note| (note, false)).ok_or_else(|| {
+            return serde_json::from_slice(&octets).ok().filter(same).ok_or_else(|| {
                 Failure::Failed(format!("{shown} holds another export that was cut\n    remedy: name another folder"))
             });
         }
@@ -134,7 +133,7 @@ fn resume(what: &What<'_>) -> Result<(Note, bool), Failure> {
     match fs::read_dir(what.target).map(|mut entries| entries.next().is_none()) {
         Ok(false) => Err(Failure::Failed(format!("{shown} is not empty\n    remedy: name a new or an empty folder"))),
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(not_written(what, error)),
-        _ => Ok((new, true)),
+        _ => Ok(new),
     }
 }
 

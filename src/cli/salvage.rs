@@ -54,10 +54,11 @@ fn has_log(data: &Path) -> bool {
 /// What the mail came back from, and which names are made up.
 async fn salvaged(store: &Store) -> Result<String, Refusal> {
     let mut text = match store.source() {
-        Some(Source::Snapshot(number)) => format!("made from snapshot {number} and the log behind it\n"),
-        Some(Source::Log) => "made from the log alone, since no snapshot is whole: flags may be old, and what was \
-                              deleted may be back where the log is damaged\n"
-            .to_owned(),
+        Some(from @ Source::Snapshot(_)) => format!("made from {from}\n"),
+        Some(from @ Source::Log) => format!(
+            "made from {from}, since no snapshot is whole: flags may be old, and what was deleted may be back where the log \
+             is damaged\n"
+        ),
         None => String::new(),
     };
     let summarized = delivery::summarize(store).await?;

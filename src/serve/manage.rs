@@ -7,12 +7,15 @@ use super::world::World;
 use crate::accounts::Error;
 use crate::base::Secret;
 use crate::store::verify::{Part, Progress};
-use crate::store::{AccountId, Refusal, Source, Stats};
+use crate::store::{AccountId, Refusal, Stats};
 use serde::{Deserialize, Serialize};
 
 /// Accounts of one answer; aliases are fewer, because one may have a thousand targets.
 const USERS_MAX: usize = 100;
 const ALIASES_MAX: usize = 16;
+
+/// What operators are told when a start did not find the log's end for certain.
+pub const END_UNCERTAIN: &str = "the log may have lost its end: mail that came last may be missing";
 
 /// A question or an order.
 #[derive(Debug, Deserialize, Serialize)]
@@ -143,17 +146,10 @@ pub(super) async fn verify(world: &World, progress: &mut (dyn FnMut(Progress) + 
 pub(super) fn with_start(world: &World, answer: Answer) -> Answer {
     let Answer::Verified(mut checked) = answer else { return answer };
     let (damage, damage_total) = world.store.damage();
-    let anew = world.store.source().map(|source| {
-        let from = match source {
-            Source::Snapshot(number) => format!("snapshot {number} and the log behind it"),
-            Source::Log => "the log alone".to_owned(),
-        };
-        format!("index.redb was missing or unreadable; it is made anew from {from}")
-    });
-    let uncertain = world.store.is_end_uncertain().then(|| {
-        "the log may have lost its end: mail that came last may be missing; UIDs and modification sequences are raised"
-            .to_owned()
-    });
+    let anew = world.store.source();
+    let anew = anew.map(|from| format!("index.redb was missing or unreadable; it is made anew from {from}"));
+    let uncertain = world.store.is_end_uncertain();
+    let uncertain = uncertain.then(|| format!("{END_UNCERTAIN}; UIDs and modification sequences are raised"));
     let found = anew.iter().chain(damage).chain(&uncertain).cloned();
     checked.faults_total += damage_total + u64::from(anew.is_some()) + u64::from(uncertain.is_some());
     checked.faults = found.chain(std::mem::take(&mut checked.faults)).collect();

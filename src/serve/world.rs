@@ -96,10 +96,10 @@ impl World {
             salvage,
             ..Options::default()
         };
-        let with = (clock.clone(), workers.clone(), budget.clone());
+        let (of_clock, of_workers, of_budget) = (clock.clone(), workers.clone(), budget.clone());
         let store = match restored {
-            Some(restored) => Store::open_restored(restored, options, with.0, with.1, with.2),
-            None => Store::open(&config.data, options, with.0, with.1, with.2),
+            Some(restored) => Store::open_restored(restored, options, of_clock, of_workers, of_budget),
+            None => Store::open(&config.data, options, of_clock, of_workers, of_budget),
         };
         let store = store.map_err(|error| not_opened(&config.data, error))?;
         store.keep_free(config.store.reserve_bytes);

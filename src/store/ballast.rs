@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 const FILE: &str = "ballast";
 /// Octets of it: several checkpoints of an index whose every change finds no room.
 const BYTES: u64 = 4 * 1024 * 1024;
+/// Octets that must be free to lay it down: as much again stays.
+const ROOM_BYTES: u64 = 2 * BYTES;
 /// Octets written at a time.
 const PIECE_BYTES: u64 = 256 * 1024;
 /// The last octets of a full disk, which only what makes room may take: a start wants some for the log and the index.
@@ -24,7 +26,7 @@ const HOUSEWORK_PART: u64 = 2;
 /// where it lies.
 pub fn ballast_needs_bytes(data: &Path) -> u64 {
     let is_there = std::fs::metadata(data.join(FILE)).is_ok_and(|facts| facts.len() == BYTES);
-    if is_there { 0 } else { 2 * BYTES }
+    if is_there { 0 } else { ROOM_BYTES }
 }
 
 /// What the disk has room for.
@@ -86,7 +88,8 @@ impl Shared {
     pub(crate) fn full(&self) -> String {
         let mib = |bytes: u64| format!("{}.{} MiB", bytes >> 20, ((bytes & 0xf_ffff) * 10) >> 20);
         let keep_free_bytes = self.ballast.keep_free_bytes.load(Ordering::Relaxed);
-        let needed = if self.is_ballast_spent() { keep_free_bytes.saturating_add(2 * BYTES) } else { keep_free_bytes };
+        let ballast_bytes = if self.is_ballast_spent() { ROOM_BYTES } else { 0 };
+        let needed = keep_free_bytes.saturating_add(ballast_bytes);
         let free = self.disk.free_bytes().map_or_else(|_| "unknown".to_owned(), mib);
         format!(
             "the disk is full ({free} free, {} needed): what is new is refused, until something is deleted or there is \
@@ -121,7 +124,7 @@ impl Shared {
         if is_there && !self.ballast.spent.load(Ordering::Acquire) {
             return Ok(true);
         }
-        let needed = self.ballast.keep_free_bytes.load(Ordering::Relaxed).saturating_add(2 * BYTES);
+        let needed = self.ballast.keep_free_bytes.load(Ordering::Relaxed).saturating_add(ROOM_BYTES);
         if self.disk.free_bytes()? < needed {
             if there.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
                 self.ballast.spent.store(true, Ordering::Release);

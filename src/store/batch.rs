@@ -284,17 +284,16 @@ impl Batch {
         offset: u64,
         limit: u64,
     ) -> io::Result<Option<Self>> {
-        let is_whole =
-            |seed: u64, bytes: &[u8], crc: u32| checksum(seed, bytes) == crc || sabotage::is(Sabotage::BlindToBatches);
-        Self::read_as(file, (segment, salt), (offset, limit), is_whole)
+        let batch = Self::read_unchecked(file, salt, (offset, limit))?;
+        Ok(batch.filter(|batch| batch.is_whole(segment) || sabotage::is(Sabotage::BlindToBatches)))
     }
 
-    fn read_as(
-        file: &dyn DiskFile,
-        (segment, salt): (u64, Option<u32>),
-        (offset, limit): (u64, u64),
-        is_whole: impl Fn(u64, &[u8], u32) -> bool,
-    ) -> io::Result<Option<Self>> {
+    /// Whether its checksum is that of what was written into this segment.
+    fn is_whole(&self, segment: u64) -> bool {
+        checksum(seed(segment, self.salt), &self.bytes) == self.crc
+    }
+
+    fn read_unchecked(file: &dyn DiskFile, salt: Option<u32>, (offset, limit): (u64, u64)) -> io::Result<Option<Self>> {
         let Some(room) = limit.checked_sub(offset).filter(|&room| room >= HEADER_BYTES as u64) else {
             return Ok(None);
         };
@@ -309,9 +308,6 @@ impl Batch {
         let mut bytes = vec![0; HEADER_BYTES + length as usize];
         file.read_at(offset, &mut bytes)?;
         bytes.splice(24..28, [0; 4]);
-        if !is_whole(seed(segment, own_salt), &bytes, crc) {
-            return Ok(None);
-        }
         let padded_bytes = (bytes.len() as u64).next_multiple_of(PAGE_BYTES);
         Ok(Some(Self { sequence, crc_before, crc, salt: own_salt, padded_bytes, bytes }))
     }
@@ -327,13 +323,12 @@ impl Batch {
     ) -> io::Result<Option<Vec<Self>>> {
         let (mut batches, mut offset, mut last) = (Vec::new(), from, last);
         while offset < to {
-            let Some(batch) = Self::read_as(file, (segment, Some(salt)), (offset, to), |_, _, _| true)? else {
+            let Some(batch) = Self::read_unchecked(file, Some(salt), (offset, to))? else {
                 return Ok(None);
             };
             let mut padded = vec![0; usize::try_from(batch.padded_bytes.min(to - offset)).unwrap_or(0)];
             file.read_at(offset, &mut padded)?;
-            let is_whole = checksum(seed(segment, salt), &batch.bytes) == batch.crc;
-            let is_good = is_whole || are_events_whole(seed(segment, salt), &batch.bytes, &padded);
+            let is_good = batch.is_whole(segment) || are_events_whole(seed(segment, salt), &batch.bytes, &padded);
             if !is_good || batch.sequence != last.0 + 1 || batch.crc_before != last.1 {
                 return Ok(None);
             }

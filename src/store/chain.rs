@@ -186,13 +186,8 @@ pub(crate) fn walk(
             if batch.sequence >= stop_at {
                 break;
             }
-            let despite = match at != offset {
-                true => despite_bodies(&*file, (number, salt), (offset, at), (last, batch.crc_before))?,
-                false => None,
-            };
-            if let Some(hit) = despite {
-                pass_on(hit, (number, offset), &mut last, &damage, each)?;
-            } else if at != offset {
+            let (segment, crc) = ((number, salt), batch.crc_before);
+            if at != offset && !despite_bodies(&*file, segment, (offset, at), (&mut last, crc), &damage, each)? {
                 damage.note(format!("segment {number} has a bad batch at {offset} and a whole one at {at}"));
                 ruins(&file, (number, salt), (offset, at), (&mut last, batch.sequence), each)?;
             }
@@ -207,9 +202,8 @@ pub(crate) fn walk(
             each(batch, last, !damage.is_none())?;
         }
         if let Some(told) = told.filter(|told| offset < told.end)
-            && let Some(hit) = despite_bodies(&*file, (number, salt), (offset, told.end), (last, told.crc))?
+            && despite_bodies(&*file, (number, salt), (offset, told.end), (&mut last, told.crc), &damage, each)?
         {
-            pass_on(hit, (number, offset), &mut last, &damage, each)?;
             continue;
         }
         // A segment gets its name when its first batch is durable: that one is never the torn end of the log.
@@ -222,30 +216,24 @@ pub(crate) fn walk(
     Ok(damage)
 }
 
+/// Hands on the batches of a stretch in which bodies alone are hit, up to the one with this checksum; whether it was one.
 fn despite_bodies(
     file: &dyn DiskFile,
     segment: (u64, u32),
-    stretch: (u64, u64),
-    (last, crc): (Position, u32),
-) -> io::Result<Option<Vec<Batch>>> {
-    let last = (last.sequence, last.crc);
-    Ok(tried(|| Batch::despite_bodies(file, segment, stretch, (last, crc)))?.flatten())
-}
-
-/// Hands batches on that lie one behind the other in a segment.
-fn pass_on(
-    batches: Vec<Batch>,
-    (segment, mut end): (u64, u64),
-    last: &mut Position,
+    (from, to): (u64, u64),
+    (last, crc): (&mut Position, u32),
     damage: &Damage,
     each: &mut dyn FnMut(Batch, Position, bool) -> Result<(), RecoverError>,
-) -> Result<(), RecoverError> {
-    for batch in batches {
+) -> Result<bool, RecoverError> {
+    let before = (last.sequence, last.crc);
+    let batches = tried(|| Batch::despite_bodies(file, segment, (from, to), (before, crc)))?.flatten();
+    let (is_one, mut end) = (batches.is_some(), from);
+    for batch in batches.into_iter().flatten() {
         end += batch.padded_bytes;
-        *last = Position { segment, end, sequence: batch.sequence, crc: batch.crc };
+        *last = Position { segment: segment.0, end, sequence: batch.sequence, crc: batch.crc };
         each(batch, *last, !damage.is_none())?;
     }
-    Ok(())
+    Ok(is_one)
 }
 
 /// Has what is left of damaged batches in a stretch of a segment; sequences stay below `before`.

@@ -8,6 +8,7 @@ use super::log::{Log, NewSegments};
 use super::recover::{self, Found, Reading, RecoverError};
 use super::segment::Position;
 use super::snapshot::{self, SnapshotError};
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -18,6 +19,15 @@ pub enum Source {
     Snapshot(u64),
     /// The log alone, because no snapshot is whole.
     Log,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Snapshot(number) => write!(f, "snapshot {number} and the log behind it"),
+            Self::Log => f.write_str("the log alone"),
+        }
+    }
 }
 
 /// An index and a log that agree.

@@ -260,7 +260,7 @@ impl Writer {
         match failure {
             Failure::Log(error) => {
                 log::error!("writing the log: {error}; going on in a new segment");
-                self.is_troubled(format!("the last write to the log failed: {error}"));
+                self.note_trouble(format!("the last write to the log failed: {error}"));
                 if ballast::is_full_io(&error) {
                     self.shared.spend_ballast();
                 }
@@ -268,7 +268,7 @@ impl Writer {
             }
             Failure::Index(error) => {
                 log::error!("deciding a batch: {error}");
-                self.is_troubled(format!("the last change found the index failing: {error}"));
+                self.note_trouble(format!("the last change found the index failing: {error}"));
                 self.make_room(&error);
                 match error {
                     IndexError::Damaged(_) => self.rebuild(),
@@ -280,7 +280,7 @@ impl Writer {
     }
 
     /// Tells operators why something was refused, until something goes well again.
-    fn is_troubled(&self, why: String) {
+    fn note_trouble(&self, why: String) {
         *self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
     }
 

@@ -148,13 +148,8 @@ class Reader(threading.Thread):
             pass  # the server was killed
 
 
-class Fetcher(threading.Thread):
-    """One POP3 session after another that deletes some of what was there before this round, until the server dies."""
-
-    def __init__(self, server, user, there, round_number):
-        super().__init__()
-        self.server, self.user, self.there, self.round = server, user, there, round_number
-        self.tried, self.acknowledged = set(), set()
+class Fetcher(Taker):
+    """The same by POP3, one session after another."""
 
     def run(self):
         """QUIT's answer is what acknowledges (RFC 1939 section 6)."""

@@ -62,10 +62,12 @@ impl Manner {
         Self { options, in_step, time, pauses: false }
     }
 
+    fn workers(&self) -> Workers {
+        if self.in_step { Workers::none() } else { Workers::new("test", 2, 512 * 1024).expect("threads") }
+    }
+
     pub(crate) fn open(&self, disk: &SimDisk, clock: Clock, budget: Budget) -> Result<Store, OpenError> {
-        let workers =
-            if self.in_step { Workers::none() } else { Workers::new("test", 2, 512 * 1024).expect("threads") };
-        Store::open_on(Arc::new(disk.clone()), self.options.clone(), clock, workers, budget)
+        Store::open_on(Arc::new(disk.clone()), self.options.clone(), clock, self.workers(), budget)
     }
 
     /// What a restore has copied.
@@ -76,9 +78,7 @@ impl Manner {
         clock: Clock,
         budget: Budget,
     ) -> Result<Store, OpenError> {
-        let workers =
-            if self.in_step { Workers::none() } else { Workers::new("test", 2, 512 * 1024).expect("threads") };
-        Store::open_restored((Arc::new(disk.clone()), lock), self.options.clone(), clock, workers, budget)
+        Store::open_restored((Arc::new(disk.clone()), lock), self.options.clone(), clock, self.workers(), budget)
     }
 }
 

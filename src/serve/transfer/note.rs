@@ -1,5 +1,6 @@
 //! How far an import has come: a mark in the store, which changes with each batch of messages or not at all, and goes when
-//! all are in; another one names the last that came to their end, so that nobody brings them twice without wanting to. A run that is cut anywhere leaves the mark of its last batch, and the next one goes on behind that.
+//! all are in; another one names the last that came to their end, so that nobody brings them twice without wanting to. A run
+//! that is cut anywhere leaves the mark of its last batch, and the next one goes on behind that.
 
 use super::{Earlier, ImportOrder};
 use crate::base::hex;

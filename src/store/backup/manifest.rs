@@ -12,11 +12,14 @@
 //! ```
 
 use super::BackupError;
+use super::restore::{LOCK, MARK};
 use crate::store::disk::Disk;
 use crate::store::identity;
 
 const FIRST_LINE: &str = "pigeon backup 1";
 pub(super) const PREFIX: &str = "MANIFEST-";
+/// The folders in it, and in a data directory.
+pub(super) const FOLDERS: [&str; 3] = ["log", "snapshots", "tls"];
 /// A manifest is never longer.
 const MANIFEST_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
@@ -147,8 +150,8 @@ impl Manifest {
 pub(super) fn is_inside(name: &str) -> bool {
     let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
     // What a restore makes itself.
-    let is_own = folder.is_empty() && (["lock", "restoring"].contains(&file) || file.starts_with("index.redb"));
-    ["", "log", "snapshots", "tls"].contains(&folder) && !file.is_empty() && !file.starts_with('.') && !is_own
+    let is_own = folder.is_empty() && ([LOCK, MARK].contains(&file) || file.starts_with("index.redb"));
+    (folder.is_empty() || FOLDERS.contains(&folder)) && !file.is_empty() && !file.starts_with('.') && !is_own
 }
 
 #[cfg(test)]

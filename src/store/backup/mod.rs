@@ -20,7 +20,7 @@ use super::rows;
 use super::segment::PAGE_BYTES;
 use super::snapshot::SnapshotError;
 use super::{Refusal, Shared, Store};
-use manifest::{PREFIX, is_inside, numbers};
+use manifest::{FOLDERS, PREFIX, is_inside, numbers};
 use smol::lock::MutexGuardArc;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -442,7 +442,7 @@ fn clear(to: &dyn Disk, manifest: Option<&Manifest>, before: Option<&Manifest>) 
     for number in numbers(to).unwrap_or_default().into_iter().filter(|number| Some(*number) != kept) {
         remove(&format!("{PREFIX}{number}"));
     }
-    for folder in ["log", "snapshots", "tls"] {
+    for folder in FOLDERS {
         for name in to.list(folder).unwrap_or_default() {
             let is_ours = is_of_backup(&name);
             let name = format!("{folder}/{name}");

@@ -8,6 +8,7 @@
 //! | the index is made anew and raised      | the mark, and files                     | the same                        |
 //! | the mark is removed, the folder synced | everything, with the mark or without it | whoever restores again, or none |
 
+use super::manifest::FOLDERS;
 use super::{BackupError, Manifest, Progress, copy, folder_of, identity};
 use crate::store::disk::{Disk, DiskFile, Lock, create_whole, is_unreadable};
 use std::collections::BTreeSet;
@@ -15,10 +16,10 @@ use std::io;
 use std::sync::Arc;
 
 /// The file that says that what lies beside it is no store yet.
-const MARK: &str = "restoring";
+pub(super) const MARK: &str = "restoring";
 const MARK_WORDS: &str = "A restore into this folder is under way or was cut short: run `pigeon restore` again.\n";
 /// What a store has beside its mail.
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 
 /// Opens a file of a backup for reading.
 pub type Open<'a> = dyn Fn(&str) -> io::Result<Arc<dyn DiskFile>> + 'a;
@@ -149,7 +150,7 @@ impl<'a> Restoring<'a> {
 /// Every file of a folder but the lock and what is, or may become, the mark.
 fn files(disk: &dyn Disk) -> Result<Vec<String>, BackupError> {
     let mut names = Vec::new();
-    for folder in ["", "log", "snapshots", "tls"] {
+    for folder in std::iter::once("").chain(FOLDERS) {
         match disk.list(folder) {
             Ok(listed) if folder.is_empty() => names.extend(listed),
             Ok(listed) => names.extend(listed.into_iter().map(|name| format!("{folder}/{name}"))),
