@@ -378,6 +378,48 @@ fn a_password_that_stays_on_the_card_is_not_shown_and_is_told_to_stay() {
 }
 
 #[test]
+fn what_a_torn_text_swallows_is_neither_shown_nor_taken() {
+    let rest = "account = \"alice@example.org\"\npassword = \"hunter2x\"\n[accounts]\n\"bob@example.org\" = \"hunter2y\"\n\
+        [wifi]\nssid = \"home\"\ncountry = \"DE\"\npassword = \"hunter2z\"\n";
+    let values =
+        ["\"\"\"post\"", "\"\"\"post", "'''post'", "['post\"]", "[\"post\"", "[\"post", "[\"\"\"post\"]", "['''post']"];
+    for key in ["name", "domains", "gateway", "dns", "ntp", "ssh_key", "address", "restore", "nam"] {
+        for value in values {
+            let text = format!("[board]\n{key} = {value}\n{rest}");
+            let board = Board::new();
+            board.write("pigeon.toml", &text);
+            let report = board.start();
+            assert!(report.contains("There are mistakes") && !report.contains("unter2"), "{text}\n{report}");
+            assert!(!anywhere(&board.data(), "unter2") && !board.settings().contains("unter2"), "{text}");
+        }
+    }
+    for line in [
+        "hostname = \"\"\"mail.example.org\"",
+        "[limits]\nmemory = \"\"\"24 MiB\"",
+        "[listen]\nsmtp = \"\"\"[::]:25\"",
+        "[outbound]\nrelay = \"\"\"smtps://a\"",
+        "[wifi]\ncountry = \"\"\"DE\"",
+        "\"\"\"nam\" = 1",
+        "[\"\"\"nam\"]",
+    ] {
+        let board = Board::new();
+        board.write("pigeon.toml", format!("{line}\n[board]\n{rest}"));
+        let report = board.start();
+        assert!(report.contains("There are mistakes") && !report.contains("unter2"), "{line}\n{report}");
+        assert!(!anywhere(&board.data(), "unter2"), "{line}");
+    }
+    // A text that is whole and wrong is shown, unless it is as long as what may be in it.
+    let board = Board::new();
+    let long = "hunter2 ".repeat(9);
+    board.write("pigeon.toml", format!("[board]\nname = \"my pigeon\"\ngateway = \"{long}\"\n"));
+    let report = board.start();
+    assert!(
+        report.contains("`my pigeon` is no name for a machine") && report.contains("this is no address"),
+        "{report}"
+    );
+}
+
+#[test]
 fn more_memory_than_the_board_has_is_not_given() {
     let board = Board::new();
     for (memory, is_given) in [("2 GiB", false), ("600 MiB", false), ("200 MiB", true)] {

@@ -120,12 +120,16 @@ impl Reader<'_> {
     fn board(&mut self, root: &DeTable<'_>) -> Board {
         let name = self.string(root, "board", "name", LABEL).and_then(|(name, place)| {
             let is_label = is_host_name(&name) && !name.contains('.');
-            self.demand(is_label, place, || format!("`{name}` is no name for a machine"), LABEL).then_some(name)
+            let shown = self.shown(&name, &place);
+            self.demand(is_label, place, || format!("{shown} is no name for a machine"), LABEL).then_some(name)
         });
         let mut board = Board { name, accounts: self.accounts(root), ..Board::default() };
-        for (domain, place) in self.list_of(root, "board", "domains", "write domains = [\"example.org\"]") {
-            let remedy = "write domains = [\"example.org\"]";
-            if self.demand(is_host_name(&domain), place.clone(), || format!("`{domain}` is no domain"), remedy) {
+        let remedy = "write domains = [\"example.org\"]";
+        for (domain, place) in self.list_of(root, "board", "domains", remedy) {
+            let shown = self.shown(&domain, &place);
+            let is_good = self.demand(is_host_name(&domain), place.clone(), || format!("{shown} is no domain"), remedy);
+            // A domain stays for ever, and where a list has no end a password may be in it.
+            if is_good && !self.has_torn() {
                 board.domains.push((domain, place));
             }
         }
@@ -137,18 +141,21 @@ impl Reader<'_> {
         let gateway = "write gateway = \"192.168.1.1\", or leave the line out";
         board.gateway = self.string(root, "board", "gateway", gateway).and_then(|(text, place)| {
             let address = text.parse::<IpAddr>().ok();
-            self.demand(address.is_some(), place, || format!("`{text}` is no address"), gateway);
+            let shown = self.shown(&text, &place);
+            self.demand(address.is_some(), place, || format!("{shown} is no address"), gateway);
             address
         });
         let dns = "write dns = [\"192.168.1.1\"]";
         for (text, place) in self.list_of(root, "board", "dns", dns) {
             let address = text.parse::<IpAddr>().ok();
-            self.demand(address.is_some(), place, || format!("`{text}` is no address"), dns);
+            let shown = self.shown(&text, &place);
+            self.demand(address.is_some(), place, || format!("{shown} is no address"), dns);
             board.dns.extend(address);
         }
         let ntp = "write ntp = [\"pool.ntp.org\"]";
         for (text, place) in self.list_of(root, "board", "ntp", ntp) {
-            if self.demand(is_server(&text), place, || format!("`{text}` is no server"), ntp) {
+            let shown = self.shown(&text, &place);
+            if self.demand(is_server(&text), place, || format!("{shown} is no server"), ntp) {
                 board.ntp.push(text);
             }
         }
@@ -227,8 +234,7 @@ impl Reader<'_> {
             }
             None
         })?;
-        let is_good = (1..=SSID_BYTES_MAX).contains(&ssid.len()) && !ssid.chars().any(char::is_control);
-        if !self.demand(is_good, place, || "this is no name of a network".to_owned(), ssid_remedy) {
+        if !self.demand(is_ssid(&ssid), place, || NO_SSID.to_owned(), ssid_remedy) {
             return None;
         }
         let remedy = "a Wi-Fi password has 8 to 63 letters, digits and signs; leave the line out for an open network";
@@ -248,7 +254,8 @@ impl Reader<'_> {
             Some((country, place)) => {
                 let is_good = country.len() == 2 && country.bytes().all(|octet| octet.is_ascii_alphabetic());
                 let country = country.to_ascii_uppercase();
-                if self.demand(is_good, place, || format!("`{country}` is no country"), remedy) {
+                let shown = self.shown(&country, &place);
+                if self.demand(is_good, place, || format!("{shown} is no country"), remedy) {
                     country
                 } else {
                     String::new()
@@ -271,7 +278,7 @@ impl Reader<'_> {
         section: &str,
         remedy: &str,
     ) -> Option<(String, Range<usize>)> {
-        self.string(root, section, "password", remedy).filter(|(_, place)| !self.is_torn(place))
+        self.string(root, section, "password", remedy)
     }
 
     /// One text, or a list of them, each with its place.
@@ -282,7 +289,8 @@ impl Reader<'_> {
         key: &str,
         remedy: &str,
     ) -> Vec<(String, Range<usize>)> {
-        let Some(value) = self.value(root, section, key) else {
+        // What a list holds whose syntax is wrong may belong elsewhere.
+        let Some(value) = self.value(root, section, key).filter(|value| !self.is_torn(&value.span())) else {
             return Vec::new();
         };
         let items: Vec<&Spanned<DeValue<'_>>> = match value.get_ref().as_array() {
@@ -332,6 +340,8 @@ impl Reader<'_> {
 pub(super) const LABEL: &str = "write name = \"pigeon\": letters, digits and hyphens, without .local";
 const ADDRESS: &str = "write address = \"192.168.1.10/24\"; without the line the board asks the network for one";
 
+pub(super) const NO_SSID: &str = "this is no name of a network";
+
 /// Without the value: somebody's password may stand behind the address.
 const NO_ADDRESS: &str = "this is no mail address";
 
@@ -373,6 +383,10 @@ pub(super) fn is_ssh_key(text: &str) -> bool {
     let is_base64 =
         |word: &str| word.len() > 16 && word.bytes().all(|c| c.is_ascii_alphanumeric() || b"+/=".contains(&c));
     words.next().is_some_and(is_type) && words.next().is_some_and(is_base64) && !text.chars().any(char::is_control)
+}
+
+pub(super) fn is_ssid(text: &str) -> bool {
+    (1..=SSID_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
 /// IEEE 802.11i, annex H.4: 8 to 63 printable ASCII characters; or the key itself; or nothing.

@@ -2,7 +2,7 @@
 //! name password`, `[ssh] authorized_keys`, `[wlan] ssid password country hidden`. What it says of locale, keyboard and
 //! interfaces is nothing to a mail server and is passed over.
 
-use super::board::{Board, BoardAccount, LABEL, Wifi, is_ssh_key, is_wifi_password};
+use super::board::{Board, BoardAccount, LABEL, NO_SSID, Wifi, is_ssh_key, is_ssid, is_wifi_password};
 use super::is_host_name;
 use super::problem::Problem;
 use super::read::{Places, Reader};
@@ -23,7 +23,8 @@ impl Reader<'_> {
         let name = self.string(root, "system", "hostname", REMEDY).and_then(|(name, place)| {
             // What stands behind the first dot is no part of the machine's own name.
             let label = name.split('.').next().unwrap_or_default().to_owned();
-            self.demand(is_host_name(&label), place, || format!("`{name}` is no name for a machine"), LABEL)
+            let shown = self.shown(&name, &place);
+            self.demand(is_host_name(&label), place, || format!("{shown} is no name for a machine"), LABEL)
                 .then_some(label)
         });
         let mut board = Board { name, ..Board::default() };
@@ -68,7 +69,10 @@ impl Reader<'_> {
     }
 
     fn imager_wlan(&mut self, root: &DeTable<'_>, remedy: &str) -> Option<Wifi> {
-        let (ssid, _) = self.string(root, "wlan", "ssid", remedy)?;
+        let (ssid, place) = self.string(root, "wlan", "ssid", remedy).filter(|(ssid, _)| !ssid.is_empty())?;
+        if !self.demand(is_ssid(&ssid), place, || NO_SSID.to_owned(), remedy) {
+            return None;
+        }
         let (password, password_place) = match self.password(root, "wlan", remedy) {
             Some((password, place)) => (password, Some(place)),
             None if self.has_torn() || self.places.of("wlan.password").is_some() => return None,
@@ -114,6 +118,14 @@ mod tests {
         let key = "authorized_keys = [\"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB a@b\"]\n";
         for (line, keys) in [("", 1), ("enabled = true\n", 1), ("enabled = false\n", 0)] {
             assert_eq!(read_imager(&format!("[ssh]\n{line}{key}")).0.ssh_keys.len(), keys, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_networks_name_is_held_to_its_rules() {
+        for (ssid, networks, mistakes) in [("home", 1, 0), ("", 0, 0), ("a\\u0007b", 0, 1), (&"a".repeat(33), 0, 1)] {
+            let (board, _, problems) = read_imager(&format!("[wlan]\nssid = \"{ssid}\"\n"));
+            assert_eq!((board.wifi.iter().count(), problems.len()), (networks, mistakes), "{ssid:?}: {problems:?}");
         }
     }
 

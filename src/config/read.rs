@@ -40,6 +40,8 @@ pub(super) const KEYS: [(&str, &str); 22] = [
 const SECTIONS: [&str; 5] = ["listen", "tls", "limits", "store", "outbound"];
 /// Addresses that one service may have.
 const ADDRESSES_MAX: usize = 16;
+/// A longer value is not shown, octets.
+const SHOWN_BYTES_MAX: usize = 64;
 /// Problems that one report names; a file with more is no configuration.
 const PROBLEMS_MAX: usize = 100;
 
@@ -178,6 +180,12 @@ impl Reader<'_> {
         self.torn.iter().any(|torn| torn.start <= end && start <= torn.end)
     }
 
+    /// A value as a message shows it: not one that runs over a line's end, is long, or whose syntax is wrong. A password may be in it.
+    pub(super) fn shown(&self, text: &str, place: &Range<usize>) -> String {
+        let is_plain = text.len() <= SHOWN_BYTES_MAX && !text.contains(['\n', '\r']) && !self.is_torn(place);
+        if is_plain { format!("`{text}`") } else { "this".to_owned() }
+    }
+
     /// Whether there is a place at which the syntax is wrong.
     pub(super) fn has_torn(&self) -> bool {
         !self.torn.is_empty()
@@ -208,7 +216,8 @@ impl Reader<'_> {
                     Some(meant) => format!("did you mean [{meant}]?"),
                     None => format!("the sections are {}", list(self.sections())),
                 };
-                self.wrong(place, format!("unknown section [{key}]"), remedy);
+                let shown = self.shown(&format!("[{key}]"), &place);
+                self.wrong(place, format!("unknown section {}", shown.trim_matches('`')), remedy);
             } else if !self.is_key("", key) {
                 self.unknown_key("", key, place);
             }
@@ -246,7 +255,8 @@ impl Reader<'_> {
             },
         };
         let whole = if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") };
-        self.wrong(place, format!("unknown key `{whole}`"), remedy);
+        let message = format!("unknown key {}", self.shown(&whole, &place));
+        self.wrong(place, message, remedy);
     }
 
     // The whole.
@@ -311,7 +321,8 @@ impl Reader<'_> {
         }
         let (name, place) = self.string(root, "", "hostname", REMEDY)?;
         if !is_host_name(&name) {
-            self.wrong(place, format!("`{name}` is no host name"), REMEDY);
+            let message = format!("{} is no host name", self.shown(&name, &place));
+            self.wrong(place, message, REMEDY);
             return None;
         }
         Some(name)
@@ -380,7 +391,7 @@ impl Reader<'_> {
         });
         if !is_good {
             // Somebody's password may stand in front of the host.
-            let what = if relay.contains('@') { "this".to_owned() } else { format!("`{relay}`") };
+            let what = if relay.contains('@') { "this".to_owned() } else { self.shown(&relay, &place) };
             self.wrong(place, format!("{what} is no relay"), REMEDY);
             return None;
         }
@@ -413,6 +424,8 @@ impl Reader<'_> {
     ) -> Option<(String, Range<usize>)> {
         let value = self.value(root, section, key)?;
         match value.get_ref().as_str() {
+            // Told already.
+            Some(_) if self.is_torn(&value.span()) => None,
             Some(text) => Some((text.to_owned(), value.span())),
             None => {
                 let message = format!("`{key}` is a text, not {}", value.get_ref().type_str());
@@ -443,7 +456,8 @@ impl Reader<'_> {
             return None;
         };
         let Some(bytes) = value::size(text) else {
-            self.wrong(place, format!("`{text}` is no size"), example);
+            let message = format!("{} is no size", self.shown(text, &place));
+            self.wrong(place, message, example);
             return None;
         };
         if !bounds.contains(&bytes) {
@@ -526,7 +540,8 @@ impl Reader<'_> {
         match value::address(text) {
             Ok(address) => Some(address),
             Err(why) => {
-                self.wrong(place, format!("`{text}`: {why}"), remedy);
+                let message = format!("{}: {why}", self.shown(text, &place));
+                self.wrong(place, message, remedy);
                 None
             }
         }
