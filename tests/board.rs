@@ -420,6 +420,31 @@ fn what_a_torn_text_swallows_is_neither_shown_nor_taken() {
 }
 
 #[test]
+fn a_board_listens_on_all_its_addresses_instead_of_one_that_it_may_not_have() {
+    let rows = [
+        ("smtp = \"192.0.2.10:2525\"", "192.0.2.10", "smtp = [\"[::]:2525\"]"),
+        (
+            "imap = [\"127.0.0.1:1143\", \"[2001:db8::1]:1143\", \"192.0.2.1:1143\"]",
+            "2001:db8::1",
+            "imap = [\"[::]:1143\"]",
+        ),
+        ("pop3 = [\"127.0.0.1:1110\", \"192.0.2.1:110\"]", "192.0.2.1", "pop3 = [\"[::]:110\", \"127.0.0.1:1110\"]"),
+        ("pop3s = \"127.0.0.1:995\"", "", "pop3s = [\"127.0.0.1:995\"]"),
+        ("imaps = \"0.0.0.0:1993\"", "", "imaps = [\"0.0.0.0:1993\"]"),
+    ];
+    for (line, told, expected) in rows {
+        let board = Board::new();
+        board.write("pigeon.toml", format!("hostname = \"a.example\"\n[listen]\n{line}\n"));
+        let report = board.start();
+        let config = fs::read_to_string(board.data().join("pigeon.toml")).unwrap();
+        assert!(config.contains(expected), "{line}: {config}");
+        assert_eq!(report.contains("All is well"), told.is_empty(), "{line}: {report}");
+        let words = format!("names {told}: a board's addresses change");
+        assert_eq!(report.contains(&words), !told.is_empty(), "{line}: {report}");
+    }
+}
+
+#[test]
 fn more_memory_than_the_board_has_is_not_given() {
     let board = Board::new();
     for (memory, is_given) in [("2 GiB", false), ("600 MiB", false), ("200 MiB", true)] {

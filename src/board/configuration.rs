@@ -4,7 +4,8 @@
 use super::erase::FILE_BYTES_MAX;
 use super::files::{Folder, read};
 use super::settings::NAME;
-use crate::config::{self, Board, Config, Parsed, Problem, human_bytes, profile};
+use crate::config::{self, Board, Config, Listen, Parsed, Problem, Service, human_bytes, profile};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 /// The configuration in the data directory.
@@ -13,13 +14,22 @@ pub(super) const CONFIG: &str = "pigeon.toml";
 /// The server may have this part of the machine's memory: the system and the card's cached pages need theirs.
 const MEMORY_SHARE: u64 = 2;
 
+/// What the board has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Machine {
+    /// Its memory; 0 when it is not known.
+    pub(super) memory_bytes: u64,
+    /// Its data partition; 0 when it is not known.
+    pub(super) data_bytes: u64,
+}
+
 /// The server's configuration: what the card says, the machine's profile where it says nothing, and never one that the server
 /// would not start with.
 pub(super) fn server_config(
     said: Option<Parsed>,
     board: &Board,
     data: &Path,
-    memory_bytes: u64,
+    Machine { memory_bytes, data_bytes }: Machine,
     problems: &mut Vec<Problem>,
 ) -> Config {
     let Parsed { mut config, places } =
@@ -53,6 +63,19 @@ pub(super) fn server_config(
     if places.of("limits.connections").is_none() {
         config.limits.connections = limits.connections;
     }
+    let reserve_bytes = config.store.reserve_bytes;
+    if data_bytes > 0 && reserve_bytes >= data_bytes {
+        let (asked, all) = (human_bytes(reserve_bytes), human_bytes(data_bytes));
+        let message =
+            format!("`reserve` in [store] is {asked}, and the card's data partition has {all}: no mail would fit");
+        problems.push(Problem::error(
+            None,
+            message,
+            format!("leave the line out for {}", human_bytes(store.reserve_bytes)),
+        ));
+        config.store.reserve_bytes = store.reserve_bytes;
+    }
+    listen_everywhere(&mut config.listen, problems);
     let would_start = |config: &Config| config::read(&config::print(config, "."), data).is_ok();
     if !would_start(&config) {
         (config.limits, config.store) = profile(memory_bytes);
@@ -68,9 +91,60 @@ pub(super) fn server_config(
     config
 }
 
+/// An address that the board may not have, today or after the router was restarted, would keep the whole server from starting.
+fn listen_everywhere(listen: &mut Listen, problems: &mut Vec<Problem>) {
+    for service in Service::ALL {
+        let told = listen.of(service);
+        let is_kept = |address: &SocketAddr| address.ip().is_unspecified() || address.ip().is_loopback();
+        let Some(other) = told.iter().find(|address| !is_kept(address)).copied() else { continue };
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for address in told.iter().filter(|address| !is_kept(address)) {
+            let everywhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port()));
+            if !addresses.contains(&everywhere) {
+                addresses.push(everywhere);
+            }
+        }
+        // The wildcard has them already.
+        let is_left = |kept: &&SocketAddr| is_kept(kept) && addresses.iter().all(|one| one.port() != kept.port());
+        let left: Vec<SocketAddr> = told.iter().filter(is_left).copied().collect();
+        addresses.extend(left);
+        let (name, port) = (service.name(), other.port());
+        let message = format!(
+            "`{name}` in [listen] names {}: a board's addresses change, so it listens on all it has",
+            other.ip()
+        );
+        problems.push(Problem::warning(None, message, format!("write {name} = \"[::]:{port}\", or \"off\"")));
+        listen.set(service, addresses);
+    }
+}
+
 fn kept_hostname(data: &Path) -> Option<String> {
     // The folder is the server's own: what lies there may be no file at all.
     let octets = read(&Folder(data.to_owned()), CONFIG, FILE_BYTES_MAX).ok()??;
     let (parsed, _) = config::read_what_is_good(std::str::from_utf8(&octets).ok()?, data);
     Some(parsed?.config.hostname)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_room_than_the_card_has_is_not_kept_free() {
+        let machine = Machine { memory_bytes: 1 << 30, data_bytes: 4 << 30 };
+        for (reserve, data_bytes, given_bytes) in [
+            ("900 GiB", 4 << 30, 64 << 20),
+            ("4 GiB", 4 << 30, 64 << 20),
+            ("1 GiB", 4 << 30, 1 << 30),
+            ("900 GiB", 0, 900 << 30),
+        ] {
+            let text = format!("hostname = \"a.example\"\n[store]\nreserve = \"{reserve}\"\n");
+            let (parsed, board, mut problems) = config::read_board(&text, Path::new(""));
+            let machine = Machine { data_bytes, ..machine };
+            let config = server_config(Some(parsed), &board, Path::new("/nowhere"), machine, &mut problems);
+            assert_eq!(config.store.reserve_bytes, given_bytes, "{reserve}");
+            let told = problems.iter().filter(|problem| problem.message.contains("no mail would fit")).count();
+            assert_eq!(told, usize::from(given_bytes == 64 << 20), "{reserve}: {problems:?}");
+        }
+    }
 }

@@ -4,7 +4,7 @@
 
 use super::blank;
 use super::certificate::{self, Examine, Offered, Settled};
-use super::configuration::{CONFIG, server_config};
+use super::configuration::{CONFIG, Machine, server_config};
 use super::erase::{self, exchange};
 use super::files::{Files, Folder, read};
 use super::report;
@@ -13,6 +13,7 @@ use super::sources::{Folders, Sources, disk_problem, replace};
 use super::text::{cleaned, cleaned_in_place, covered};
 use crate::base::Secret;
 use crate::config::{self, Board, Config, Problem, Style, TlsFiles};
+use rustix::fs::statvfs;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -68,7 +69,9 @@ impl Plan {
         let mut sources = Sources::find(folders);
         problems.append(&mut sources.problems);
         let board = sources.board();
-        let config = server_config(sources.server.take(), &board, folder, memory_bytes, &mut problems);
+        let data_bytes = data.as_deref().map_or(0, disk_bytes);
+        let machine = Machine { memory_bytes, data_bytes };
+        let config = server_config(sources.server.take(), &board, folder, machine, &mut problems);
         let certificate = config.tls.as_ref().map(|files| Offered::read(files, card.as_ref()));
         let certificate = certificate.transpose().unwrap_or_else(|error| {
             problems.push(disk_problem("the certificate of [tls] cannot be read", &error));
@@ -289,6 +292,12 @@ pub fn machine_memory() -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
     let kib = line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse::<u64>().ok());
     kib.unwrap_or(0).saturating_mul(1024)
+}
+
+/// The size of the disk that a folder is on or will be made on, octets; 0 when it is not told.
+fn disk_bytes(folder: &Path) -> u64 {
+    let found = folder.ancestors().find_map(|folder| statvfs(folder).ok());
+    found.map_or(0, |disk| disk.f_blocks.saturating_mul(disk.f_frsize))
 }
 
 /// Puts the board's addresses into the report on the card.
