@@ -445,6 +445,33 @@ fn a_board_listens_on_all_its_addresses_instead_of_one_that_it_may_not_have() {
 }
 
 #[test]
+fn copies_of_a_file_whose_passwords_were_erased_are_told() {
+    let names = ["pigeon.toml~", ".pigeon.toml.swp", "Copy of pigeon.toml", "firstrun.sh"];
+    let board = Board::new();
+    let text = "[board]\naccount = \"alice@example.org\"\npassword = \"short-7\"\n[wifi]\nssid = \"home\"\ncountry = \"DE\"\n\
+        password = \"password\"\n[accounts]\n\"bob@example.org\" = \"a long sentence\"\n";
+    board.write("pigeon.toml", text);
+    board.write(names[0], text);
+    board.write(names[1], [b"\0\x01b0VIM", text.as_bytes()].concat());
+    board.write(names[2], "password = 'short-7'\n");
+    board.write(names[3], "x a long sentence\n");
+    board.write("custom.toml", "[wlan]\nssid = \"home\"\npassword = \"password\"\n");
+    // These hold none: a word of the same letters, and what is too large to be a copy.
+    board.write("notes.txt", "# password = \n# short-7\n");
+    board.write("photo", text.repeat(1_000));
+    let report = board.start();
+    for name in names {
+        let told = format!("warning: {name} on the card holds a password that was taken over");
+        assert!(report.contains(&told), "{told}: {report}");
+    }
+    assert!(report.matches("holds a password").count() == names.len() && !report.contains("All is well"), "{report}");
+    assert!(!report.contains("short-7") && !report.contains("long sentence"), "{report}");
+    assert!(!board.card("pigeon.toml").contains("short-7"));
+    names.iter().for_each(|name| fs::remove_file(board.boot().join(name)).unwrap());
+    assert!(board.start().contains("All is well"));
+}
+
+#[test]
 fn more_memory_than_the_board_has_is_not_given() {
     let board = Board::new();
     for (memory, is_given) in [("2 GiB", false), ("600 MiB", false), ("200 MiB", true)] {

@@ -42,6 +42,13 @@ pub(super) fn read(files: &impl Files, name: &str, max: usize) -> io::Result<Opt
 pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
+    /// The names of at most `max` plain files in it.
+    pub(super) fn names(&self, max: usize) -> io::Result<Vec<String>> {
+        let entries = fs::read_dir(&self.0)?.flatten();
+        let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+        Ok(files.filter_map(|entry| entry.file_name().into_string().ok()).take(max).collect())
+    }
+
     fn open(&self, name: &str) -> io::Result<File> {
         OpenOptions::new().read(true).write(true).open(self.0.join(name))
     }

@@ -5,6 +5,7 @@
 use super::blank;
 use super::certificate::{self, Examine, Offered, Settled};
 use super::configuration::{CONFIG, Machine, server_config};
+use super::copies;
 use super::erase::{self, exchange};
 use super::files::{Files, Folder, read};
 use super::report;
@@ -205,6 +206,7 @@ impl Plan {
     /// Erases from the card the passwords of the orders that were carried out, and what else is of no use there.
     fn erase(&mut self, taken: &[(usize, usize)], done: &mut Vec<String>) {
         let (Some(card), Some(_)) = (&self.card, &self.data) else { return };
+        let mut secrets = Vec::new();
         for (index, source) in self.sources.all.iter_mut().enumerate().filter(|(_, source)| source.is_on_card()) {
             let erasures = source.erasures(|number| taken.contains(&(index, number)));
             for place in source.left(&erasures) {
@@ -215,6 +217,10 @@ impl Plan {
             if erasures.is_empty() {
                 continue;
             }
+            let of_source: Vec<String> = erasures
+                .iter()
+                .filter_map(|erasure| Some(source.text.get(erasure.place.clone())?.to_owned()))
+                .collect();
             // Without room for it nothing is free.
             drop(blank::note(card));
             let exchanged = match exchange(card, source.name, cleaned(&source.text, erasures.clone()).as_bytes()) {
@@ -224,9 +230,16 @@ impl Plan {
                 done => done,
             };
             match exchanged {
-                Ok(()) => done.push(format!("{}: its passwords are erased", source.name)),
+                Ok(()) => {
+                    done.push(format!("{}: its passwords are erased", source.name));
+                    secrets.extend(of_source);
+                }
                 Err(error) => self.problems.push(disk_problem("the passwords on the card cannot be erased", &error)),
             }
+        }
+        if !secrets.is_empty() {
+            let ours: Vec<&str> = self.sources.all.iter().map(|source| source.name).collect();
+            self.problems.extend(copies::find(card, &ours, &secrets));
         }
     }
 

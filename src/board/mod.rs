@@ -52,6 +52,7 @@ mod blank;
 mod certificate;
 mod clock;
 mod configuration;
+mod copies;
 mod dns_sd;
 mod erase;
 mod files;
