@@ -420,6 +420,33 @@ fn what_a_torn_text_swallows_is_neither_shown_nor_taken() {
 }
 
 #[test]
+fn copies_of_a_file_whose_passwords_were_erased_are_told() {
+    let names = ["pigeon.toml~", ".pigeon.toml.swp", "Copy of pigeon.toml", "firstrun.sh"];
+    let board = Board::new();
+    let text = "[board]\naccount = \"alice@example.org\"\npassword = \"short-7\"\n[wifi]\nssid = \"home\"\ncountry = \"DE\"\n\
+        password = \"password\"\n[accounts]\n\"bob@example.org\" = \"a long sentence\"\n";
+    board.write("pigeon.toml", text);
+    board.write(names[0], text);
+    board.write(names[1], [b"\0\x01b0VIM", text.as_bytes()].concat());
+    board.write(names[2], "password = 'short-7'\n");
+    board.write(names[3], "x a long sentence\n");
+    board.write("custom.toml", "[wlan]\nssid = \"home\"\npassword = \"password\"\n");
+    // These hold none: a word of the same letters, and what is too large to be a copy.
+    board.write("notes.txt", "# password = \n# short-7\n");
+    board.write("photo", text.repeat(1_000));
+    let report = board.start();
+    for name in names {
+        let told = format!("warning: {name} on the card holds a password that was taken over");
+        assert!(report.contains(&told), "{told}: {report}");
+    }
+    assert!(report.matches("holds a password").count() == names.len() && !report.contains("All is well"), "{report}");
+    assert!(!report.contains("short-7") && !report.contains("long sentence"), "{report}");
+    assert!(!board.card("pigeon.toml").contains("short-7"));
+    names.iter().for_each(|name| fs::remove_file(board.boot().join(name)).unwrap());
+    assert!(board.start().contains("All is well"));
+}
+
+#[test]
 fn a_board_listens_on_all_its_addresses_instead_of_one_that_it_may_not_have() {
     let rows = [
         ("smtp = \"192.0.2.10:2525\"", "192.0.2.10", "smtp = [\"[::]:2525\"]"),
@@ -445,30 +472,18 @@ fn a_board_listens_on_all_its_addresses_instead_of_one_that_it_may_not_have() {
 }
 
 #[test]
-fn copies_of_a_file_whose_passwords_were_erased_are_told() {
-    let names = ["pigeon.toml~", ".pigeon.toml.swp", "Copy of pigeon.toml", "firstrun.sh"];
-    let board = Board::new();
-    let text = "[board]\naccount = \"alice@example.org\"\npassword = \"short-7\"\n[wifi]\nssid = \"home\"\ncountry = \"DE\"\n\
-        password = \"password\"\n[accounts]\n\"bob@example.org\" = \"a long sentence\"\n";
-    board.write("pigeon.toml", text);
-    board.write(names[0], text);
-    board.write(names[1], [b"\0\x01b0VIM", text.as_bytes()].concat());
-    board.write(names[2], "password = 'short-7'\n");
-    board.write(names[3], "x a long sentence\n");
-    board.write("custom.toml", "[wlan]\nssid = \"home\"\npassword = \"password\"\n");
-    // These hold none: a word of the same letters, and what is too large to be a copy.
-    board.write("notes.txt", "# password = \n# short-7\n");
-    board.write("photo", text.repeat(1_000));
-    let report = board.start();
-    for name in names {
-        let told = format!("warning: {name} on the card holds a password that was taken over");
-        assert!(report.contains(&told), "{told}: {report}");
+fn a_restore_that_was_cut_short_is_told_with_what_its_reader_can_do() {
+    for text in ["", FILE] {
+        let board = Board::new();
+        fs::create_dir(board.data()).unwrap();
+        fs::write(board.data().join("restoring"), "").unwrap();
+        board.write("pigeon.toml", text);
+        let report = board.start();
+        assert!(report.contains("the restore was cut short: no mail is taken or given out"), "{report}");
+        assert!(report.contains("start the board again with the stick in it, or write the image onto the card again"));
+        assert!(!report.contains("All is well") && !report.contains("pigeon restore"), "{report}");
+        assert!(text.is_empty() || board.card("pigeon.toml").contains("wonderland-7"), "nothing took it over");
     }
-    assert!(report.matches("holds a password").count() == names.len() && !report.contains("All is well"), "{report}");
-    assert!(!report.contains("short-7") && !report.contains("long sentence"), "{report}");
-    assert!(!board.card("pigeon.toml").contains("short-7"));
-    names.iter().for_each(|name| fs::remove_file(board.boot().join(name)).unwrap());
-    assert!(board.start().contains("All is well"));
 }
 
 #[test]

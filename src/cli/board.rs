@@ -11,6 +11,7 @@ use crate::board::{
 };
 use crate::config::{Listen, Service, human_bytes};
 use crate::serve::{self, Answer, Asked, Password, Request, become_owner, create_folder};
+use crate::store::{RealDisk, backup};
 use crate::tls::{Source, Tls};
 use std::io::BufReader;
 use std::path::Path;
@@ -180,6 +181,7 @@ fn running(slot: Option<&str>) -> Result<Slot, Failure> {
 
 /// Whatever fails here is told in the report: the board has to come up.
 fn first_boot(folders: &Folders, settings: &Path, memory: Option<u64>) -> Result<(), Failure> {
+    const AGAIN: &str = "start the board again with the stick in it, or write the image onto the card again";
     const DISK: &str = "`pigeon check` tells more; the data partition may be damaged or full";
     let mut plan = Plan::read(folders, memory.unwrap_or_else(machine_memory));
     let mut failures = Vec::new();
@@ -191,6 +193,9 @@ fn first_boot(folders: &Folders, settings: &Path, memory: Option<u64>) -> Result
     }
     if let Err(error) = plan.keep() {
         failures.push((format!("what the card says cannot be kept: {error}"), DISK.to_owned()));
+    }
+    if plan.data().is_some_and(is_half_restored) {
+        failures.push(("the restore was cut short: no mail is taken or given out".to_owned(), AGAIN.to_owned()));
     }
     let worked = std::thread::scope(|scope| scope.spawn(|| as_owner(&mut plan)).join());
     let (accounts, domains) = match worked {
@@ -205,6 +210,10 @@ fn first_boot(folders: &Folders, settings: &Path, memory: Option<u64>) -> Result
         }
     };
     say(&plan.finish(accounts, domains, failures))
+}
+
+fn is_half_restored(data: &Path) -> bool {
+    backup::is_half_restored(&RealDisk::read_only(data)).unwrap_or(false)
 }
 
 /// As the server loads it.
@@ -223,6 +232,10 @@ fn as_owner(plan: &mut Plan) -> Result<(Vec<Outcome>, Vec<Outcome>), String> {
     become_owner(data).map_err(|error| format!("cannot work as the owner of {}: {error}", data.display()))?;
     plan.configure(&examine).map_err(|error| format!("cannot write into {}: {error}", data.display()))?;
     let (accounts, domains) = (plan.accounts(), plan.domains());
+    // Nobody opens what is no store yet.
+    if is_half_restored(data) {
+        return Ok(Default::default());
+    }
     // Opening the store takes time that a start without orders need not take.
     if accounts.is_empty() && (domains.is_empty() || is_done(data, &domains)) {
         return Ok((Vec::new(), domains.iter().map(|_| Ok(String::new())).collect()));
