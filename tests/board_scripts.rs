@@ -1,4 +1,4 @@
-//! The board's scripts (board/root/lib/pigeon: backup, restore, trial), run by this machine's shell with the folders of a board in
+//! The board's scripts (board/root/lib/pigeon: backup, restore, serve, trial), run by this machine's shell with the folders of a board in
 //! a temporary one: what is backed up where, what is restored, which update is applied and whether it stays, and who may write the card.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may stop")]
@@ -23,7 +23,7 @@ impl Board {
         board.write("boot/pigeon-report.txt", "");
         board.write("run/board/settings", "");
         let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("board/root/lib/pigeon");
-        for name in ["functions", "backup", "restore", "trial"] {
+        for name in ["functions", "backup", "restore", "serve", "trial"] {
             board.write(name, &board.placed(&fs::read_to_string(top.join(name)).unwrap()));
         }
         let pigeon = cargo_bin("pigeon");
@@ -386,6 +386,30 @@ fn a_restore_that_is_wanted_and_not_done_keeps_the_stick_as_it_is() {
     board.write("boot/pigeon.toml", "[board]\n");
     board.run("backup");
     assert!(board.manifest("pigeon-2").is_some());
+}
+
+#[test]
+fn a_server_that_does_not_start_is_in_the_report_from_the_third_fall_on_with_its_last_words() {
+    let board = Board::new();
+    board.write("data/pigeon/pigeon.toml", "");
+    board.write("run/board/data", "");
+    let log = "i=0; while [ $i -lt 100 ]; do echo \"<6>pigeon: line $i\"; i=$((i + 1)); done";
+    board.program(
+        "pigeon",
+        &format!("{log}\necho '<3>pigeon: cannot listen on 192.0.2.1:25: not here' >&2\necho '    remedy: take another' >&2; exit 1"),
+    );
+    for fall in 1..=5 {
+        board.run("serve");
+        let said = board.said();
+        assert!(said.contains("<6>pigeon: line 99\n") && said.contains("<3>pigeon: cannot listen"), "{said}");
+        assert!(said.contains(&format!("again in {} s", fall * fall)), "{said}");
+        let kept = board.read("run/serve.said") + &board.read("run/serve.before");
+        assert!(kept.lines().count() <= 40, "{kept}");
+        let report = board.report();
+        assert_eq!(report.lines().count(), usize::from(fall >= 3), "{report}");
+        let told = "the server does not start: line 99 cannot listen on 192.0.2.1:25: not here remedy: take another";
+        assert_eq!(report.contains(told), fall >= 3, "{report}");
+    }
 }
 
 #[test]
