@@ -373,9 +373,9 @@ fn a_restore_that_is_wanted_and_not_done_keeps_the_stick_as_it_is() {
     }
     // One that is broken is not done either.
     board.begin();
-    let name = fs::read_dir(board.path("media/stick/pigeon/pigeon/log")).unwrap().next().unwrap().unwrap().path();
+    let name = board.path("media/stick/pigeon/pigeon/MANIFEST-1");
     let whole = fs::read(&name).unwrap();
-    fs::write(&name, b"torn").unwrap();
+    fs::write(&name, whole.strip_suffix(b"\n").unwrap()).unwrap();
     board.restore();
     assert!(board.read("run/found").contains("damaged"), "{}", board.read("run/found"));
     assert!(!board.path("data/restored").exists());
@@ -386,6 +386,81 @@ fn a_restore_that_is_wanted_and_not_done_keeps_the_stick_as_it_is() {
     board.write("boot/pigeon.toml", "[board]\n");
     board.run("backup");
     assert!(board.manifest("pigeon-2").is_some());
+}
+
+#[test]
+fn what_is_whole_of_a_damaged_backup_is_restored_and_the_rest_is_told() {
+    let board = Board::new();
+    board.account("alice@example.org");
+    // Too large for a commit segment and not to be compressed, so that it has a file of its own.
+    let mut state = 1_u32;
+    let mut letter = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b'A' + (state >> 24) as u8 % 58)
+    };
+    let line = |_| (0..60).map(|_| letter()).chain("\r\n".chars()).collect::<String>();
+    let large: String = (0..5_000).map(line).collect();
+    fs::create_dir(board.path("mail")).unwrap();
+    board.write("mail/1.eml", "Subject: small\r\n\r\nhello\r\n");
+    board.write("mail/2.eml", &format!("Subject: large\r\n\r\n{large}"));
+    let mut importing = Command::new(cargo_bin("pigeon"));
+    importing.arg("--config").arg(board.path("data/pigeon/pigeon.toml"));
+    importing.args(["import", "--account", "alice@example.org"]).arg(board.path("mail"));
+    assert!(importing.output().unwrap().status.success());
+    board.run("backup");
+    let log = board.path("media/stick/pigeon/pigeon/log");
+    let bodies = fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path());
+    let body = bodies.filter(|path| path.extension().is_some_and(|end| end == "body")).max().unwrap();
+    let mut octets = fs::read(&body).unwrap();
+    let middle = octets.len() / 2;
+    octets[middle..middle + 2].iter_mut().for_each(|octet| *octet ^= 1);
+    fs::write(&body, &octets).unwrap();
+    let old = board.manifest("pigeon").unwrap();
+
+    board.write("boot/pigeon.toml", "[board]\nrestore = true\n");
+    board.begin();
+    board.said();
+    board.restore();
+    let (said, found) = (board.said(), board.read("run/found"));
+    assert!(said.contains("MB from pigeon/pigeon of the stick: do not switch the board off"), "{said}");
+    assert!(said.contains("restored from the stick: ") && said.contains("1 accounts, 2 messages"), "{said}");
+    let name = body.file_name().unwrap().to_str().unwrap();
+    assert!(found.contains("pigeon/pigeon of the stick is damaged") && found.contains(name), "{found}");
+    assert!(found.contains("It stays on the stick as it is") && found.lines().count() == 1, "{found}");
+    assert!(board.users().contains("alice@example.org"));
+    // Backups go on beside it, under whatever name.
+    for _ in 0..2 {
+        board.run("backup");
+        assert!(board.said().contains("backed up to the stick in "), "{}", board.report());
+    }
+    assert_eq!((board.manifest("pigeon"), fs::read(&body).unwrap()), (Some(old), octets));
+    assert!(board.manifest("pigeon-2").is_some() && board.manifest("pigeon-3").is_none());
+    assert!(board.report().is_empty(), "{}", board.report());
+}
+
+#[test]
+fn mail_without_its_index_is_no_empty_card_and_what_was_restored_stays_so() {
+    let board = Board::new();
+    board.account("alice@example.org");
+    board.run("backup");
+    board.write("boot/pigeon.toml", "[board]\nrestore = true\n");
+    board.begin();
+    board.restore();
+    assert_eq!(board.read("data/restored"), "pigeon\n");
+    board.said();
+    // A cut in the middle of what the store does with a damaged index.
+    fs::remove_file(board.path("data/pigeon/index.redb")).unwrap();
+    board.write("stick-is-out", "");
+    board.restore();
+    assert_eq!((board.read("run/found").as_str(), board.said().as_str()), ("", ""));
+    assert_eq!(board.read("data/restored"), "pigeon\n");
+    // A restore that a cut met is done again, and is none until it is.
+    board.write("data/pigeon/restoring", "");
+    board.restore();
+    assert!(board.read("run/found").contains("nothing was restored") && !board.path("data/restored").exists());
+    fs::remove_file(board.path("stick-is-out")).unwrap();
+    board.restore();
+    assert!(board.users().contains("alice@example.org") && board.path("data/restored").exists(), "{}", board.said());
 }
 
 #[test]
