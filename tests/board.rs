@@ -619,6 +619,19 @@ fn of_several_releases_the_latest_is_named_and_what_is_none_is_told() {
 }
 
 #[test]
+fn a_part_of_the_image_that_was_broken_off_is_compressed_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let build = Path::new(env!("CARGO_MANIFEST_DIR")).join("board/build");
+    let script = format!(
+        "eval \"$(sed -n '/^pack() {{/,/^}}/p' {})\"\necho a > from; pack from to cat\n\
+         echo b > from; (set -e; pack from to false)\necho a > from; pack from to cat; cmp from to",
+        build.display()
+    );
+    let done = std::process::Command::new("bash").args(["-c", &script]).current_dir(&folder).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+}
+
+#[test]
 fn what_is_no_version_is_neither_built_nor_signed() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let long = format!("1.2.3+{}", "a".repeat(60));
