@@ -21,6 +21,10 @@ MESSAGE_OCTETS = (200, 20_000)
 ACKNOWLEDGED_MIN = 25
 
 
+class Damaged(Exception):
+    """What a cut left on a card is not whole, says `pigeon verify`."""
+
+
 class Load:
     """Deliveries over several connections; each acknowledged one with how long the log was when its 250 came."""
 
@@ -57,7 +61,8 @@ def kept(card, folder, recipient):
     words = [binary(), "--config", data / "pigeon.toml"]
     checked = subprocess.run([*words, "verify"], capture_output=True, check=False, timeout=300)
     if checked.returncode != 0:
-        raise RuntimeError(f"pigeon verify ended with {checked.returncode}: {(checked.stdout + checked.stderr).decode()[-500:]}")
+        kind = Damaged if checked.returncode == 1 else RuntimeError
+        raise kind(f"pigeon verify ended with {checked.returncode}: {(checked.stdout + checked.stderr).decode()[-500:]}")
     target = folder / "export"
     shutil.rmtree(target, ignore_errors=True)
     subprocess.run([*words, "export", recipient, target, "--format", "mbox"], capture_output=True, check=True, timeout=300)
@@ -96,17 +101,22 @@ def under_load(report, world, *, seconds, cuts, lies):
         wanted = {name for place, name in acknowledged if place <= entries.entries[at][0]}
         try:
             absent = wanted - kept(cut, work, world.recipient)
+        except Damaged as error:
+            return True, f"cut {number}, {what}: {error}"
         except (RuntimeError, subprocess.SubprocessError) as error:
-            return f"cut {number}, {what}: {error}"
-        return absent and f"cut {number}, {what}: {len(absent)} of {len(wanted)} lost, such as {sorted(absent)[0]}"
+            return False, f"cut {number}, {what}: {error}"
+        return bool(absent), absent and f"cut {number}, {what}: {len(absent)} of {len(wanted)} lost, such as {sorted(absent)[0]}"
 
     for number in range(cuts):
-        why = lost(number, liar=False)
+        _, why = lost(number, liar=False)
         report.check(label, f"cut {number} loses nothing", not why, why or "")
+    is_found_out = False
     for number in range(lies):
-        why = lost(number, liar=True)
+        # Mail must be missing or damaged: a file system that cannot be mended, or a program that takes too long, shows nothing.
+        is_found_out, why = lost(number, liar=True)
         if why:
             print(f"  control: {why}")
+        if is_found_out:
             break
-    report.check(label, "a card that ignores flushes is found out", bool(why), f"none of {lies} cuts lost anything")
+    report.check(label, "a card that ignores flushes is found out", is_found_out, f"none of {lies} cuts lost any mail")
     print(f"  {label}: {len(acknowledged)} messages acknowledged, {len(entries.entries)} writes with {len(entries.flushes)} flushes, {cuts} cuts")

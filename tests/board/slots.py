@@ -12,6 +12,8 @@ from board.machine import Ended, Machine
 from board.stick import Stick
 
 FIVE_MINUTES = 300
+CUTS, BOOTS = 40, 6
+HEADER = 4096
 PANICS = (systems.SCRIPT, b"#!/bin/sh\nmount -t proc proc /proc\necho c > /proc/sysrq-trigger\n")
 HANGS = (
     systems.SCRIPT,
@@ -64,22 +66,28 @@ def updated(report, world):
         report.check(label, "the mail is there", client.select() == world.delivered)
         client.logout()
     print(f"  {label}: the new system's first line {at:.0f} s after power-on of the old one")
-    _interrupted(report, world, before, writes.Log(log), cut_until)
+    _interrupted(report, world, before, writes.Log(log), cut_until, newer)
 
 
-def _interrupted(report, world, before, log, until):
-    """Whatever moment the plug was pulled in, U-Boot finds a whole system; some of them are started."""
+def _interrupted(report, world, before, log, until, newer):
+    """Whatever moment the plug was pulled in, U-Boot finds a whole system; some of them are started. Every second cut meets the
+    writing of the slot."""
     label = "update, cut"
     chance = random.Random(int(os.environ.get("PIGEON_SEED", "1")))
     last = log.first_after(until - 1)
-    ends = []
-    for number in range(world.update_cuts):
+    begin, end = log.octets.find(newer[HEADER : 2 * HEADER]), log.octets.rfind(newer[-HEADER:])
+    report.check(label, "the new system was written", 0 < begin < end, f"{begin} to {end} of {len(log.octets)}")
+    begin, end = log.first_after(begin), log.first_after(end)
+    ends, halves = [], 0
+    for number in range(CUTS):
         cut = before.copy(world.folder / "update-cut.img")
-        what = log.cut(cut, chance.randrange(last), chance)
+        what = log.cut(cut, chance.randrange(begin, end) if number % 2 else chance.randrange(last), chance)
         slot = systems.chosen(cut)
+        written = (cut.read("slot-b/system") or b"")[: len(newer)]
+        halves += written != newer and written[HEADER : 2 * HEADER] == newer[HEADER : 2 * HEADER]
         report.check(label, f"cut {number} finds a system", slot is not None, what)
         ends.append(slot)
-        if number < world.update_boots and slot:
+        if number < BOOTS and slot:
             with Machine(cut, world.folder / "update-cut", start=("u-boot",)) as machine:
                 try:
                     machine.greeting(world.patience)
@@ -87,7 +95,8 @@ def _interrupted(report, world, before, log, until):
                 except Ended as error:
                     started, what = False, f"{what}\n{error}"
             report.check(label, f"cut {number} starts", started, what)
-    print(f"  {label}: {len(ends)} cuts, {ends.count('a')} stay with the old system, {ends.count('b')} go to the new one")
+    report.check(label, "some cuts left the slot half-written, and some the old system", halves > 0 and "a" in ends, f"{halves}, {ends}")
+    print(f"  {label}: {len(ends)} cuts, {halves} in the middle of the slot, {ends.count('a')} stay with the old system, {ends.count('b')} go to the new one")
 
 
 def falls_back(report, world):
