@@ -24,7 +24,7 @@ GATE_CUTS, LONG_CUTS = 8, 40
 class World:
     """What the parts share: the image, a card that has been through its first boot, how long one waits."""
 
-    def __init__(self, image, is_gate):
+    def __init__(self, image):
         self.top, self.image, self.system = TOP, Path(image), Path(image).with_suffix(".system")
         self.folder = TOP / "target" / "tests" / "board"
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -34,7 +34,6 @@ class World:
         self.recipient, self.password = "alice@example.org", "a-password-on-no-card-9147"
         self.first_boot_file = f'hostname = "mail.example.org"\n[board]\naccount = "{self.recipient}"\npassword = "{self.password}"\n'
         self.delivered = 1  # mails on the card that is ready
-        self.update_cuts, self.update_boots = (10, 1) if is_gate else (40, 6)
 
     def fresh_card(self, name, text, mebibytes=256):
         """A flashed card (its size a power of two, as the emulated SD controller wants) with a first-boot file."""
@@ -104,8 +103,7 @@ def main(words):
     while words:
         word = words.pop(0)
         given[word].append(words.pop(0)) if word in given else parts.append(word)
-    is_gate = parts == ["gate"]
-    chosen = GATE if is_gate else parts or [name for name in PARTS if name != "cuts"]
+    chosen = GATE if parts == ["gate"] else parts or [name for name in PARTS if name != "cuts"]
     unknown = [name for name in [*chosen, *given["--without"]] if name not in PARTS]
     if unknown:
         print(f"no such part: {' '.join(unknown)}; there are {' '.join(PARTS)}")
@@ -122,7 +120,7 @@ def main(words):
     if not binary().exists() and any(name.startswith("cuts") for name in chosen):
         # What a cut left is looked into by this machine's own build.
         subprocess.run(["cargo", "build", "--release", "--locked", "--bin", "pigeon"], cwd=TOP, check=True)
-    world = World(image, is_gate)
+    world = World(image)
     for name in chosen:
         if name in given["--without"]:
             print(f"- {name}: left out as asked")

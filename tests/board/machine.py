@@ -65,7 +65,8 @@ class Machine:
         if home:
             network = "tap,id=n,ifname=tap0,script=no,downscript=no"
         if self.kind == "virt":
-            words += ["-M", "virt", "-cpu", "cortex-a53", "-smp", "2", "-m", "512", "-serial", "stdio"]
+            # Beside a firmware (U-Boot) the power button would be ACPI's, which no device tree tells of.
+            words += ["-M", "virt,acpi=off", "-cpu", "cortex-a53", "-smp", "2", "-m", "512", "-serial", "stdio"]
             words += drive or ["-blockdev", f"driver=file,node-name=file,filename={self.card.path}", "-blockdev", "driver=raw,node-name=card,file=file"]
             words += ["-device", "virtio-blk-device,drive=card"]
             words += ["-netdev", network, "-device", "virtio-net-device,netdev=n", "-device", "i6300esb", "-device", "qemu-xhci,id=usb"]

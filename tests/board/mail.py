@@ -1,4 +1,4 @@
-"""From power-on to mail read: the image starts, takes a mail over SMTP, and gives it to curl and mbsync; what it needs in time,
+"""From power-on to mail read: the image starts by its own boot script, takes a mail over SMTP, and gives it to curl and mbsync; what it needs in time,
 memory and octets beside its demands; and what is on the card afterwards."""
 
 import os
@@ -66,7 +66,7 @@ def first_mail(report, world):
     card.write("draft.toml", f'password = "{draft}"\n'.encode())
     call("mdel", "-i", card.fat, "::draft.toml")
     report.check(label, "an earlier draft of the password is on the card", card.holds(draft.encode()))
-    with Machine(card, folder, start=world.direct, passwords={world.recipient: world.password}) as machine:
+    with Machine(card, folder, start=("u-boot",), passwords={world.recipient: world.password}) as machine:
         greeting = machine.greeting(world.patience)
         used_s = machine.processor_s()
         print(f"  {label}: {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}")
