@@ -1,7 +1,9 @@
 """The backup stick: backed up when plugged in, and a new card filled from it; sticks of every kind, and a full one."""
 
 import base64
+import copy
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -76,6 +78,22 @@ def backed_up_and_restored(report, world):
     folders = stick.names("pigeon")
     report.check(label, "goes on in the same folder", "pigeon-2" not in folders, folders)
 
+    label = "restore of a damaged backup"
+    broken = _with_a_damaged_body(stick, world.folder / "broken-stick.img")
+    fresh = world.fresh_card("broken-restored.img", world.first_boot_file.replace("[board]\n", "[board]\nrestore = true\n"))
+    with Machine(fresh, world.folder / "broken-restored", start=world.direct, extra=broken.words(), passwords={world.recipient: world.password}) as machine:
+        machine.greeting(world.patience)
+        report.check(label, "it is said to take a while", machine.said(r"restoring \d+ MB from pigeon/pigeon of the stick: do not switch"), machine.tail())
+        machine.authority(world.patience)
+        client = wire.Imap(machine, "imaps", tls=True, user=world.recipient)
+        client.select()
+        client.logout()
+        report.check(label, "what did not come back is told", *machine.reports(r"pigeon/pigeon of the stick is damaged, .*\.body", world.patience / 10))
+        _, _, match = machine.wait(BACKED_UP, world.patience)
+        report.check(label, "is backed up", match[1] is not None, match[0])
+        machine.power_button(world.patience)
+    report.check(label, "into a folder of its own", "MANIFEST" in broken.names("pigeon/pigeon-2"), broken.names("pigeon"))
+
     label = "a new card without a restore"
     before = stick.names("pigeon/pigeon")
     fresh = world.fresh_card("other.img", world.first_boot_file)
@@ -86,6 +104,20 @@ def backed_up_and_restored(report, world):
     report.check(label, "leaves the old card's mail on the stick", "MANIFEST" in before and stick.names("pigeon/pigeon") == before, before)
     report.check(label, "has a folder of its own", "MANIFEST" in stick.names("pigeon/pigeon-2"), stick.names("pigeon"))
     report.check(label, "says so", b"pigeon/pigeon-2" in (fresh.read("pigeon-report.txt") or b""), "")
+
+
+def _with_a_damaged_body(stick, path):
+    """A copy of the stick, on which two octets in the middle of the largest body are others."""
+    broken = copy.copy(stick)
+    broken.path = path
+    shutil.copyfile(stick.path, path)
+    bodies = [line for line in broken.names("pigeon").split() if line.endswith(".body")]
+    octets = {name: call("mcopy", "-i", path, name, "-").stdout for name in bodies}
+    name = max(octets, key=lambda name: len(octets[name]))
+    middle = len(octets[name]) // 2
+    spoilt = octets[name][:middle] + bytes(octet ^ 1 for octet in octets[name][middle : middle + 2]) + octets[name][middle + 2 :]
+    call("mcopy", "-o", "-i", path, "-", name, stdin=spoilt)
+    return broken
 
 
 def pulled_out(report, world):
