@@ -471,7 +471,10 @@ fn a_server_that_does_not_start_is_in_the_report_from_the_third_fall_on_with_its
     let log = "i=0; while [ $i -lt 100 ]; do echo \"<6>pigeon: line $i\"; i=$((i + 1)); done";
     board.program(
         "pigeon",
-        &format!("{log}\necho '<3>pigeon: cannot listen on 192.0.2.1:25: not here' >&2\necho '    remedy: take another' >&2; exit 1"),
+        &format!(
+            "{log}\necho '<3>pigeon: cannot listen on 192.0.2.1:25: not here' >&2\n\
+             echo '    remedy: take another' >&2; exit 1"
+        ),
     );
     for fall in 1..=5 {
         board.run("serve");

@@ -91,7 +91,7 @@ pub(super) fn server_config(
     config
 }
 
-/// An address that the board may not have, today or after the router was restarted, would keep the whole server from starting.
+/// An address that the board may not have, today or tomorrow, would keep the whole server from starting.
 fn listen_everywhere(listen: &mut Listen, problems: &mut Vec<Problem>) {
     for service in Service::ALL {
         let told = listen.of(service);

@@ -1,5 +1,4 @@
-//! Copies that editors and people leave beside a file whose passwords were erased (`pigeon.toml~`, `.pigeon.toml.swp`): told, not
-//! touched.
+//! Copies that editors and people leave beside a file whose passwords were erased (`pigeon.toml~`): told, not touched.
 
 use super::erase::FILE_BYTES_MAX;
 use super::files::{Files, Folder, read};
@@ -11,7 +10,7 @@ const FILES_MAX: usize = 256;
 /// A shorter password is looked for with its quotes: without them it may be a part of any word.
 const BARE_BYTES_MIN: usize = 10;
 
-/// A warning for each file of the card's first folder, but `ours`, that holds one of these values, given with their quotes.
+/// A warning for each file in the card's root, but `ours`, that holds one of these values (which have their quotes).
 pub(super) fn find(card: &Folder, ours: &[&str], secrets: &[String]) -> Vec<Problem> {
     let wanted: Vec<&str> = secrets.iter().map(|secret| without_quotes(secret)).collect();
     let names = card.names(FILES_MAX).unwrap_or_default();

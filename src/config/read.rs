@@ -180,7 +180,8 @@ impl Reader<'_> {
         self.torn.iter().any(|torn| torn.start <= end && start <= torn.end)
     }
 
-    /// A value as a message shows it: not one that runs over a line's end, is long, or whose syntax is wrong. A password may be in it.
+    /// A value as a message shows it. One that is long, runs over a line's end, or whose syntax is wrong may have a
+    /// password in it, and is not shown.
     pub(super) fn shown(&self, text: &str, place: &Range<usize>) -> String {
         let is_plain = text.len() <= SHOWN_BYTES_MAX && !text.contains(['\n', '\r']) && !self.is_torn(place);
         if is_plain { format!("`{text}`") } else { "this".to_owned() }
