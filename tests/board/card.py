@@ -92,14 +92,17 @@ def kernel_and_initrd(system, folder):
     return kernel, initrd
 
 
-def read_data(card, folder, name="pigeon"):
-    """The server's folder out of the card's data partition as a mount would show it: journal replayed, then copied out."""
+def read_data(card, folder, name="pigeon", repair=False):
+    """The server's folder out of the card's data partition as a mount would show it: journal replayed, then copied out. `repair`: what
+    that cannot mend is mended at any price, as a board does."""
     folder = Path(folder)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     partition = card.data(folder / "data.ext4")
     # -p replays the journal and mends what a cut leaves; 1 and 2 mean mended.
     checked = call("e2fsck", "-fp", partition, check=False)
+    if repair and checked.returncode not in (0, 1, 2):
+        checked = call("e2fsck", "-fy", partition, check=False)
     if checked.returncode not in (0, 1, 2):
         raise RuntimeError(f"the file system is damaged: {checked.stdout.decode(errors='replace')[-500:]}")
     call("debugfs", "-R", f"rdump /{name} {folder}", partition)
