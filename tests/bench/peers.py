@@ -41,6 +41,10 @@ class Pigeon:
         self.server.start()
         return self.server.first_greeting_s
 
+    def segments(self):
+        """The names of its log's files."""
+        return {path.name for path in (self.server.data / "log").iterdir()}
+
     def kill(self):
         """kill -9."""
         self.server.kill()
@@ -214,6 +218,10 @@ smtpd_client_connection_rate_limit = 0
             except OSError:
                 time.sleep(0.005)
         raise RuntimeError(f"{self.name} does not greet on {port}")
+
+    def segments(self):
+        """It has none."""
+        return set()
 
     def kill(self):
         """kill -9 of all processes."""
