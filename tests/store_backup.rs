@@ -12,7 +12,7 @@
 mod store_support;
 
 use pigeon::base::Workers;
-use pigeon::store::backup::{self, BackupError, Copied};
+use pigeon::store::backup::{self, BackupError, Copied, Restoring};
 use pigeon::store::sim::{Cut, Fault, SimDisk, Tear};
 use pigeon::store::*;
 use store_support::*;
@@ -159,7 +159,9 @@ fn a_stick_pulled_out_at_any_operation_leaves_the_backup_before() {
                     back_up(&store, &disk, &after).await.unwrap();
                     assert_eq!(restored(&after, &workers, false).1.digest().await.unwrap(), second);
                     let names = after.list("").unwrap();
-                    assert_eq!(names.iter().filter(|name| name.starts_with("MANIFEST")).count(), 1, "{names:?}");
+                    let manifests: Vec<&String> = names.iter().filter(|name| name.starts_with("MANIFEST")).collect();
+                    let is_pair = manifests.len() == 2 && manifests.iter().any(|name| name.ends_with(".copy"));
+                    assert!(is_pair, "{names:?}");
                     assert!(!after.list("log").unwrap().iter().any(|name| name.ends_with(".tmp")));
                 }
                 if done {
@@ -366,6 +368,177 @@ fn a_later_state_of_the_store_is_not_backed_over_by_an_earlier_one() {
         let earlier = open(&copy, &workers).unwrap();
         assert!(matches!(back_up(&earlier, &copy, &stick).await, Err(BackupError::Later(..))));
         assert!(all(&stick) == before);
+    });
+}
+
+/// It may have come further since: what its backup alone has is not taken away.
+#[test]
+fn a_store_that_went_another_way_since_its_backup_does_not_take_that_over() {
+    let workers = workers();
+    smol::block_on(async {
+        let last = |disk: &SimDisk| segments(disk, ".commit").pop().unwrap();
+        let empty: Loss = ("its last segment emptied", |disk| disk.put(&segments(disk, ".commit").pop().unwrap(), b""));
+        let lose: Loss =
+            ("its last segment lost", |disk| disk.remove(&segments(disk, ".commit").pop().unwrap()).unwrap());
+        for (what, lose) in [("a copy of before, put back", (|_| ()) as fn(&SimDisk)), empty, lose] {
+            let (disk, stick) = (SimDisk::new(), SimDisk::new());
+            drop(filled(&disk, &workers, 20).await);
+            let copy = disk.reboot(Cut::Everything);
+            let disk = disk.revive();
+            let store = open(&disk, &workers).unwrap();
+            more(&store, 20).await;
+            back_up(&store, &disk, &stick).await.unwrap();
+            let (saved, messages) = (all(&stick), store.stats().await.unwrap().messages);
+            let its_last = last(&disk);
+            let disk = if what.starts_with("its") { disk.reboot(Cut::Nothing) } else { copy };
+            // Chance is not the same again; here it depends on what has happened on the disk.
+            disk.create("chance").unwrap();
+            disk.remove("chance").unwrap();
+            drop(store);
+            lose(&disk);
+            if what.starts_with("its") {
+                disk.remove("index.redb").unwrap();
+                disk.list("snapshots")
+                    .unwrap()
+                    .iter()
+                    .for_each(|name| disk.remove(&format!("snapshots/{name}")).unwrap());
+            }
+            let store = open(&disk, &workers).unwrap();
+            more(&store, 60).await;
+            for _ in 0..2 {
+                let done = back_up(&store, &disk, &stick).await;
+                assert!(matches!(done, Err(BackupError::Forked(..))), "{what}, {its_last}: {done:?}");
+                assert!(all(&stick) == saved, "{what}");
+                more(&store, 1).await;
+            }
+            back_up(&store, &disk, &SimDisk::new()).await.unwrap();
+            let (_, again) = restored(&stick, &workers, true);
+            assert_eq!(again.stats().await.unwrap().messages, messages, "{what}");
+        }
+    });
+}
+
+#[test]
+fn kills_and_cuts_between_backups_are_no_other_way() {
+    let workers = workers();
+    smol::block_on(async {
+        let (mut disk, stick) = (SimDisk::new(), SimDisk::new());
+        drop(filled(&disk, &workers, 5).await);
+        for n in 0..24u64 {
+            let cut = [Cut::Nothing, Cut::Everything, Cut::Some(Tear::Sector, n)][n as usize % 3];
+            disk = if n % 4 == 0 { disk.revive() } else { disk.reboot(cut) };
+            let store = open(&disk, &workers).unwrap();
+            assert!(!store.is_end_uncertain() && store.damage().1 == 0, "{n}");
+            if n % 5 != 0 {
+                more(&store, n % 3).await;
+            }
+            if n % 2 == 0 {
+                let copied = back_up(&store, &disk, &stick).await.unwrap();
+                assert!(copied.kept.is_empty() && copied.lost.is_empty(), "{n}: {copied:?}");
+            }
+            if n % 6 == 5 {
+                store.close();
+            }
+        }
+    });
+}
+
+/// What a start has lost, with the rows that named it, no later one knows of.
+#[test]
+fn what_one_start_has_lost_stays_in_the_backup_after_others() {
+    let workers = workers();
+    smol::block_on(async {
+        let (disk, stick) = (SimDisk::new(), SimDisk::new());
+        let store = filled(&disk, &workers, 60).await;
+        back_up(&store, &disk, &stick).await.unwrap();
+        more(&store, 1).await;
+        back_up(&store, &disk, &stick).await.unwrap();
+        let messages = store.stats().await.unwrap().messages;
+        drop(store);
+        let mut disk = disk.revive();
+        let commits = segments(&disk, ".commit");
+        disk.remove(&commits[commits.len() - 2]).unwrap();
+        disk.remove("index.redb").unwrap();
+        disk.list("snapshots").unwrap().iter().for_each(|name| disk.remove(&format!("snapshots/{name}")).unwrap());
+        for n in 0..4 {
+            let store = open(&disk, &workers).unwrap();
+            assert_eq!(store.damage().1 > 0, n == 0, "{n}");
+            let copied = back_up(&store, &disk, &stick).await.unwrap();
+            assert!(!copied.kept.is_empty(), "{n}: {copied:?}");
+            more(&store, 1).await;
+            drop(store);
+            disk = disk.revive();
+        }
+        assert!(stick.contents(&commits[commits.len() - 2]).is_some());
+        let (_, again) = restored(&stick, &workers, true);
+        assert!(again.stats().await.unwrap().messages >= messages);
+    });
+}
+
+#[test]
+fn one_of_two_manifests_is_enough() {
+    let workers = workers();
+    smol::block_on(async {
+        let (disk, stick) = (SimDisk::new(), SimDisk::new());
+        let store = filled(&disk, &workers, 5).await;
+        back_up(&store, &disk, &stick).await.unwrap();
+        let whole = backup::newest(&stick).unwrap();
+        let names = ["MANIFEST-1", "MANIFEST-1.copy"];
+        let spoil = |stick: &SimDisk, name: &str, way: u32| match way {
+            0 => stick.remove(name).unwrap(),
+            1 => stick.put(name, b""),
+            _ => {
+                let mut text = stick.contents(name).unwrap();
+                text[40] ^= 4;
+                stick.put(name, &text);
+            }
+        };
+        for way in 0..3 {
+            for name in names {
+                let stick = stick.revive();
+                spoil(&stick, name, way);
+                assert_eq!(backup::newest(&stick).unwrap(), whole, "{name}, {way}");
+                drop(restored(&stick, &workers, true));
+            }
+            let stick = stick.revive();
+            names.into_iter().for_each(|name| spoil(&stick, name, way));
+            assert!(backup::newest(&stick).is_err(), "{way}");
+        }
+        // The next backup has two again, and the older ones are gone.
+        let stick = stick.revive();
+        spoil(&stick, names[0], 2);
+        back_up(&store, &disk, &stick).await.unwrap();
+        let mut there = stick.list("").unwrap();
+        there.retain(|name| name.starts_with("MANIFEST"));
+        there.sort();
+        assert_eq!(there, ["MANIFEST-2", "MANIFEST-2.copy"]);
+    });
+}
+
+#[test]
+fn a_restore_removes_nothing_that_none_has_made() {
+    let workers = workers();
+    smol::block_on(async {
+        let (disk, stick) = (SimDisk::new(), SimDisk::new());
+        let store = filled(&disk, &workers, 5).await;
+        back_up(&store, &disk, &stick).await.unwrap();
+        // A file that only has the mark's name.
+        let to = SimDisk::new();
+        to.put("restoring", b"the old chairs");
+        to.put("thesis.txt", b"words");
+        let before = all(&to);
+        assert!(matches!(Restoring::begin(&to), Err(BackupError::NotEmpty(_))));
+        assert!(all(&to) == before);
+        // A restore that was cut short, and somebody's files beside it.
+        for name in ["thesis.txt", "log/thesis.txt", "log/0000000001.commit.odt"] {
+            let to = SimDisk::new();
+            drop(Restoring::begin(&to).unwrap());
+            to.put(name, b"words");
+            to.put("log/0000000001.commit", b"copied");
+            let before = all(&to);
+            assert!(matches!(Restoring::begin(&to), Err(BackupError::NotEmpty(_))), "{name}");
+            assert!(all(&to) == before, "{name}");
+        }
     });
 }
 

@@ -391,6 +391,52 @@ fn a_flipped_bit_in_any_octet_of_the_log_loses_no_event_without_a_word() {
     });
 }
 
+/// Whether the index is whole, and behind the log's end or not, or is lost.
+#[test]
+fn a_lost_or_cut_last_segment_is_told_and_gives_no_uid_twice() {
+    let workers = workers();
+    smol::block_on(async {
+        for way in ["killed", "killed, index lost", "stopped", "stopped, index lost"] {
+            let disk = SimDisk::new();
+            let store = filled(&disk, &workers, 80).await;
+            let before = [uids(&store, INBOX).await, uids(&store, TRASH).await];
+            if way.starts_with("stopped") {
+                store.close();
+            }
+            let disk = disk.revive();
+            drop(store);
+            if way.ends_with("lost") {
+                disk.remove("index.redb").unwrap();
+            }
+            let last = commits(&disk).pop().unwrap();
+            let contents = disk.contents(&last).unwrap();
+            let used = contents.iter().rposition(|octet| *octet != 0).unwrap() / 4_096;
+            assert!(used > 10, "{used}");
+            for pages in std::iter::once(None).chain((0..=used).map(Some)) {
+                let what = format!("{way}: {last} of {used} pages left with {pages:?}");
+                let disk = disk.revive();
+                match pages {
+                    None => disk.remove(&last).unwrap(),
+                    Some(pages) => disk.put(&last, &contents[..pages * 4_096]),
+                }
+                let store = open(&disk, &workers).unwrap();
+                let is_told = store.is_end_uncertain() || store.damage().1 > 0;
+                // Where the index is at the end, events are lost that nobody needs.
+                assert!(is_told || way == "stopped", "{what}");
+                for (mailbox, before) in [INBOX, TRASH].into_iter().zip(&before) {
+                    let after = uids(&store, mailbox).await;
+                    let is_raised = after.1 > before.1 && after.2 > before.2;
+                    assert!(is_raised || (!is_told && after == *before), "{what}: {after:?} after {before:?}");
+                }
+            }
+            // Of what lost nothing, nothing is told.
+            let store = open(&disk.revive(), &workers).unwrap();
+            assert!(!store.is_end_uncertain() && store.damage().1 == 0, "{way}");
+            assert_eq!([uids(&store, INBOX).await, uids(&store, TRASH).await], before, "{way}");
+        }
+    });
+}
+
 #[test]
 fn a_lost_last_segment_and_index_give_no_uid_twice_where_bodies_tell_of_it() {
     let workers = workers();
@@ -451,6 +497,32 @@ fn a_lost_segments_number_is_given_to_no_other() {
             let store = open(&disk, &workers).unwrap();
             drop(message(&store, &noise(79, 90_000)).await.unwrap());
             assert!(disk.contents(&highest).is_none(), "{way}: {highest} is there after another start");
+        }
+    });
+}
+
+#[test]
+fn a_strange_file_with_the_highest_number_stops_no_start() {
+    let workers = workers();
+    smol::block_on(async {
+        for name in ["log/4611686018427387000.commit", "log/4611686018427387903.body", "log/4611404543450677247.commit"]
+        {
+            let disk = SimDisk::new();
+            drop(filled(&disk, &workers, 5).await);
+            let mut disk = disk.revive();
+            disk.put(name, b"");
+            for n in 0..4 {
+                let store = open(&disk, &workers).unwrap();
+                let before = store.stats().await.unwrap().messages;
+                more(&store, 2).await;
+                assert_eq!(store.stats().await.unwrap().messages, before + 2, "{name}, start {n}");
+                assert!(before >= 3, "{name}, start {n}");
+                if n % 2 == 0 {
+                    store.close();
+                }
+                drop(store);
+                disk = disk.revive();
+            }
         }
     });
 }

@@ -113,8 +113,12 @@ pub(super) fn check(config: Option<&Path>, target: &Path) -> Result<(), Failure>
     let config = file::load(&file::of_verb(config))?.config;
     let (from, manifest) = newest(target)?;
     let place = beside(&config.data, ".checking");
-    remove_ours(&place)?;
     create_folder(&place)?;
+    let taken = fs::File::open(&place).map_err(|error| Failure::Failed(format!("{}: {error}", place.display())))?;
+    if rustix::fs::flock(&taken, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Err(Failure::TryLater(format!("another pigeon checks a backup in {}", place.display())));
+    }
+    empty(&place)?;
     must_fit(&place, manifest.bytes().saturating_add(config.store.reserve_bytes))
         .inspect_err(|_| drop(remove_ours(&place)))?;
     let outcome = check_in(&config, &place, (&from, &manifest), target);
@@ -224,11 +228,11 @@ pub(super) fn restore(config: Option<&Path>, wanted: &Wanted<'_>) -> Result<(), 
         // If nothing is in it.
         drop(fs::remove_dir(data));
     }
-    let (told, damaged) = filled?;
+    let (told, damaged, is_whole) = filled?;
     sync_parent(data).map_err(failed)?;
     say(&told)?;
     if damaged.is_empty() {
-        return Ok(());
+        return if is_whole { Ok(()) } else { Err(Failure::Told) };
     }
     let damaged: String = damaged.iter().map(|name| format!("damaged: {name} of the backup\n")).collect();
     say(&damaged)?;
@@ -236,12 +240,12 @@ pub(super) fn restore(config: Option<&Path>, wanted: &Wanted<'_>) -> Result<(), 
     Err(Failure::Told)
 }
 
-/// Fills a data directory; what is to be said of it, and which files of the backup are damaged.
+/// Fills a data directory; what is to be said of it, which files of the backup are damaged, and whether what they hold is whole.
 fn fill(
     config: &Config,
     (open, manifest): (&backup::Open<'_>, &Manifest),
     wanted: &Wanted<'_>,
-) -> Result<(String, Vec<String>), Failure> {
+) -> Result<(String, Vec<String>, bool), Failure> {
     let data = &config.data;
     let is_again = backup::is_half_restored(&RealDisk::read_only(data)).unwrap_or(false);
     if !is_again {
@@ -260,6 +264,7 @@ fn fill(
     let damaged = copied.map_err(|error| told(&error, wanted.source))?;
     let world = World::restore(config, (to.clone(), restoring.into_lock()))?;
     let mut text = lost(&world);
+    let is_whole = text.is_empty();
     let stats = smol::future::block_on(world.store.stats());
     // All of it is durable; as long as the store is open nobody else is in it.
     let finished = backup::finish_restore(&*to).map_err(|error| told(&error, data));
@@ -267,7 +272,7 @@ fn fill(
     finished?;
     let (accounts, messages) = stats.map_or((0, 0), |stats| (stats.accounts, stats.messages));
     text.push_str(&format!("{}: restored, {accounts} accounts, {messages} messages\n", data.display()));
-    Ok((text, damaged))
+    Ok((text, damaged, is_whole))
 }
 
 /// What could not be had again, a line each.
@@ -355,7 +360,7 @@ fn told(error: &BackupError, folder: &Path) -> Failure {
         BackupError::OtherStore => {
             "\n    remedy: name another folder; this one is left as it is, and `pigeon restore` brings back what is in it"
         }
-        BackupError::Later(..) => {
+        BackupError::Later(..) | BackupError::Forked(..) => {
             "\n    remedy: name another folder; this one is left as it is, and `pigeon restore --to` brings back elsewhere \
              what is missing here"
         }
@@ -384,7 +389,7 @@ const LOST_AND_FOUND: &str = "lost+found";
 fn must_fit(place: &Path, bytes: u64) -> Result<(), Failure> {
     match RealDisk::read_only(place).free_bytes() {
         Ok(free) if free < bytes => Err(Failure::Failed(format!(
-            "{} has {} free and {} are needed",
+            "{} has {} free and {} are needed\n    remedy: make room there",
             place.display(),
             human_bytes(free),
             human_bytes(bytes)
@@ -397,7 +402,18 @@ fn sync(folder: &Path) -> io::Result<()> {
     fs::File::open(folder)?.sync_all()
 }
 
-/// Removes what an attempt that broke off left.
+/// Removes what an attempt that broke off left in a folder.
+fn empty(place: &Path) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::Failed(format!("cannot empty {}: {error}", place.display()));
+    for entry in fs::read_dir(place).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let is_folder = entry.file_type().map_err(failed)?.is_dir();
+        if is_folder { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) }.map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Removes a folder and all that is in it.
 fn remove_ours(place: &Path) -> Result<(), Failure> {
     match fs::remove_dir_all(place) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -8,6 +8,7 @@ use crate::config::{Config, human_bytes};
 use crate::serve::{Alias, Answer, Asked, Request, User, become_owner};
 use serde::Serialize;
 use std::path::Path;
+use std::{fs, io};
 
 pub(super) fn domain(config: Option<&Path>, order: DomainOrder) -> Result<(), Failure> {
     match order {
@@ -141,7 +142,15 @@ fn change(config: Option<&Path>, request: Request, done: &str) -> Result<(), Fai
 
 /// Whether there is a store; an error when this user may not know.
 pub(super) fn has_store(config: &Config) -> Result<bool, Failure> {
-    config.data.join("lock").try_exists().map_err(|error| {
+    let is_there = |name: &str| config.data.join(name).try_exists();
+    let holds_some =
+        |folder: &str| fs::read_dir(config.data.join(folder)).is_ok_and(|mut names| names.next().is_some());
+    // A restore that was refused may have left a lock, and empty folders.
+    let has_mail = || {
+        Ok(is_there("lock")?
+            && (is_there("index.redb")? || is_there("restoring")? || ["log", "snapshots"].into_iter().any(holds_some)))
+    };
+    has_mail().map_err(|error: io::Error| {
         let data = config.data.display();
         Failure::Failed(format!(
             "cannot look into {data}: {error}\n    remedy: run the command as root or as the user that Pigeon runs as"

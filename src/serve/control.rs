@@ -154,7 +154,7 @@ async fn answer(server: &Server, request: Request) -> Answer {
 async fn verify(server: &Server, stream: &mut LocalStream) -> io::Result<Answer> {
     let latest = Mutex::new(None);
     let mut note = |progress| *latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
-    let done = async { Ok(manage::verify(&server.world, &mut note).await) };
+    let done = async { Ok(manage::with_start(&server.world, manage::verify(&server.world, &mut note).await)) };
     let tell = async {
         loop {
             server.world.clock.sleep(TELL_PAUSE).await;

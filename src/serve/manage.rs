@@ -142,7 +142,7 @@ pub(super) async fn verify(world: &World, progress: &mut (dyn FnMut(Progress) + 
     }))
 }
 
-/// Adds what opening the store found wrong, and has mended: without a server nobody else tells it.
+/// Adds what opening the store found wrong, or lost for good: reading what there is does not show it again.
 pub(super) fn with_start(world: &World, answer: Answer) -> Answer {
     let Answer::Verified(mut checked) = answer else { return answer };
     let (damage, damage_total) = world.store.damage();

@@ -284,10 +284,22 @@ fn next_batch(
     Ok(None)
 }
 
-/// Gives the zeros written ahead behind the last batch back: what a kill or a cut leaves of them, start after start, would fill
-/// a disk up. Says whether nothing else lay there: then no batch was there that cannot be read any more. What is not zeros
-/// stays, because it tells that there was one.
-pub(crate) fn give_back_zeros(disk: &dyn Disk, last: Position) -> io::Result<bool> {
+/// What lies in a segment behind the last batch of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Behind {
+    /// Zeros: it is the last.
+    Zeros,
+    /// Not an octet: what came behind it is lost, or it was sealed by a backup.
+    Nothing,
+    /// What may have been another batch.
+    Rest,
+    /// The same, up to the end of the file: there was more.
+    Cut,
+}
+
+/// Looks behind the last batch, and gives all but a page of the zeros written ahead back: what a kill or a cut leaves of them,
+/// start after start, would fill a disk up. What is not zeros stays, because it tells that there was something.
+pub(crate) fn give_back_zeros(disk: &dyn Disk, last: Position) -> io::Result<Behind> {
     let file = disk.open(&file_name(Kind::Commit, last.segment))?;
     let len = file.len()?;
     let mut end = len;
@@ -303,10 +315,16 @@ pub(crate) fn give_back_zeros(disk: &dyn Disk, last: Position) -> io::Result<boo
         }
         end -= bytes;
     }
-    if end < len
-        && let Err(error) = file.truncate(end)
+    let keep = end.max(last.end).saturating_add(PAGE_BYTES);
+    if keep < len
+        && let Err(error) = file.truncate(keep)
     {
         log::warn!("giving zeros back: {error}");
     }
-    Ok(end <= last.end)
+    Ok(match end <= last.end {
+        true if len <= last.end => Behind::Nothing,
+        true => Behind::Zeros,
+        false if end == len => Behind::Cut,
+        false => Behind::Rest,
+    })
 }

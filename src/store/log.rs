@@ -30,8 +30,8 @@ const LIVE_PART: u64 = 64;
 /// But this long in any store, unless they are to be shorter still: beginning one costs two syncs.
 const SEGMENT_BYTES_MIN: u64 = 512 * 1024;
 
-/// Whatever ruined events and strange files are called, the next number is no higher, and leaves enough for ever.
-const NEXT_MAX: u64 = NUMBER_MAX - (1 << 48);
+/// Whatever ruined events and strange files are called, the next number after them is no higher, and leaves enough for ever.
+pub(crate) const NEXT_MAX: u64 = NUMBER_MAX - (1 << 48);
 
 /// What a new segment gets: its number, given once, for commit and body segments together, and its length.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl NewSegments {
     /// Starts above every number in use. Segments are `bytes_max` long where there is much mail.
     pub(crate) fn after(highest: u64, bytes_max: u64) -> Self {
         let bytes = AtomicU64::new(SEGMENT_BYTES_MIN.min(bytes_max));
-        Self { next: AtomicU64::new(highest.saturating_add(1).min(NEXT_MAX)), bytes, bytes_max }
+        Self { next: AtomicU64::new(highest.saturating_add(1)), bytes, bytes_max }
     }
 
     /// Leaves out every number up to this one.
@@ -88,7 +88,16 @@ struct Current {
     salt: u32,
     file: Arc<dyn DiskFile>,
     end: u64,
-    zeros_to: u64,
+    /// Up to here it is written ahead; nothing where the disk has no room for that.
+    zeros_to: Option<u64>,
+}
+
+impl Current {
+    /// One that has just been begun.
+    fn new(file: Arc<dyn DiskFile>, salt: u32, last: Position) -> Self {
+        let zeros_to = file.len().ok().filter(|len| *len > last.end + PAGE_BYTES);
+        Self { number: last.segment, salt, file, end: last.end, zeros_to }
+    }
 }
 
 impl Log {
@@ -99,8 +108,7 @@ impl Log {
 
     /// Goes on in a segment that has just been begun and ends at `last`.
     pub(crate) fn go_on(&mut self, file: Arc<dyn DiskFile>, salt: u32, last: Position) {
-        let zeros_to = last.end + WINDOW_BYTES;
-        self.current = Some(Current { number: last.segment, salt, file, end: last.end, zeros_to });
+        self.current = Some(Current::new(file, salt, last));
         self.last = last;
     }
 
@@ -160,19 +168,27 @@ impl Log {
     /// the disk fails at that, too, nobody can know.
     pub(crate) fn take_back(&mut self) {
         let Some(current) = self.current.take() else { return };
-        // Without its first page it is no batch, either.
-        let done = current.file.truncate(current.end).or_else(|_| current.file.write_at(current.end, &EMPTY_PAGE));
+        // Without its first page it is no batch.
+        let done = match current.file.write_at(current.end, &EMPTY_PAGE) {
+            // The rest of it may stay.
+            Ok(()) => end_with_zeros(&*current.file, current.end).or(Ok(())),
+            Err(_) => {
+                let done = current.file.truncate(current.end);
+                drop(end_with_zeros(&*current.file, current.end));
+                done
+            }
+        };
         if let Err(error) = done.and_then(|()| current.file.sync()) {
             log::warn!("taking a refused batch back: {error}");
         }
     }
 
     fn begin_segment(&mut self, bytes: &[u8], salt: u32, position: Position) -> io::Result<()> {
-        self.leave();
-        let number = position.segment;
-        let header = Header { kind: Kind::Commit, number, salt, predecessor: self.last };
+        let header = Header { kind: Kind::Commit, number: position.segment, salt, predecessor: self.last };
         let file = begin(&*self.disk, &header, bytes)?;
-        self.current = Some(Current { number, salt, file, end: position.end, zeros_to: position.end + WINDOW_BYTES });
+        // Not before something follows: until then the zeros behind its end say that nothing does.
+        self.leave();
+        self.current = Some(Current::new(file, salt, position));
         Ok(())
     }
 
@@ -182,14 +198,19 @@ impl Log {
         if too_late {
             current.file.sync()?;
         }
+        let is_beyond = current.zeros_to.is_none_or(|zeros_to| position.end >= zeros_to);
+        if is_beyond {
+            // Durable before the batch: where it is torn, zeros behind it still say that nothing followed.
+            end_with_zeros(&*current.file, position.end)?;
+            current.file.sync()?;
+        }
         current.file.write_at(current.end, bytes)?;
-        if position.end > current.zeros_to {
-            match write_zeros(&*current.file, position.end) {
+        if is_beyond && current.zeros_to.is_some() {
+            current.zeros_to = match write_zeros(&*current.file, position.end) {
                 // The batch has found its room.
-                Err(error) if is_full_io(&error) => {}
-                written => written?,
-            }
-            current.zeros_to = position.end + WINDOW_BYTES;
+                Err(error) if is_full_io(&error) => None,
+                written => written.map(|()| Some(position.end + WINDOW_BYTES))?,
+            };
         }
         if !too_late {
             current.file.sync()?;
@@ -200,8 +221,10 @@ impl Log {
 
     /// What comes next goes into a new segment.
     pub(crate) fn seal_off(&mut self) {
-        self.leave();
+        self.current = None;
         self.planned = None;
+        // However a cut comes, a later backup finds it as this one does.
+        close_off(&*self.disk, self.last, true);
     }
 
     /// A number that no segment begun so far reaches.
@@ -210,16 +233,45 @@ impl Log {
     }
 
     /// Gives the zeros behind the last batch back; nothing that was acknowledged is touched.
-    pub(crate) fn leave(&mut self) {
+    fn leave(&mut self) {
+        self.current = None;
+        close_off(&*self.disk, self.last, false);
+    }
+
+    /// The same, but for what shows at the next start that nothing followed.
+    pub(crate) fn rest(&mut self) {
         if let Some(current) = self.current.take()
-            && let Err(error) = current.file.truncate(current.end)
+            && let Err(error) = end_with_zeros(&*current.file, current.end)
         {
             log::warn!("leaving a log segment: {error}");
         }
     }
 }
 
-/// Makes a commit segment that holds one batch, durable when this returns. A disk without room for the zeros gets none.
+/// Has a commit segment end where its last batch does, durably or not. A start takes that for a sign that something followed.
+pub(crate) fn close_off(disk: &dyn Disk, last: Position, durably: bool) {
+    if last.segment == 0 {
+        return;
+    }
+    let close = |file: Arc<dyn DiskFile>| {
+        file.truncate(last.end)?;
+        if durably { file.sync() } else { Ok(()) }
+    };
+    match disk.open(&file_name(Kind::Commit, last.segment)).and_then(close) {
+        // It is damage, which was told.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => log::warn!("leaving a log segment: {error}"),
+        Ok(()) => {}
+    }
+}
+
+/// Has one in which zeros lie behind its last batch, or nothing, end with a page of them: new ones take no room on the disk.
+pub(crate) fn end_with_zeros(file: &dyn DiskFile, end: u64) -> io::Result<()> {
+    file.truncate(end + PAGE_BYTES)
+}
+
+/// Makes a commit segment that holds one batch, durable when this returns. Where the disk has no room for all the zeros, one page
+/// of them stands behind it.
 pub(crate) fn begin(disk: &dyn Disk, header: &Header, batch: &[u8]) -> io::Result<Arc<dyn DiskFile>> {
     let end = PAGE_BYTES + batch.len() as u64;
     let (name, page) = (file_name(Kind::Commit, header.number), header.page());
@@ -233,7 +285,7 @@ pub(crate) fn begin(disk: &dyn Disk, header: &Header, batch: &[u8]) -> io::Resul
             made => return made,
         }
     }
-    create_new(disk, &name, &alone)
+    create_new(disk, &name, &[alone, vec![(end, &EMPTY_PAGE)]].concat())
 }
 
 fn write_zeros(file: &dyn DiskFile, from: u64) -> io::Result<()> {
@@ -276,7 +328,9 @@ mod tests {
     fn a_segment_is_begun_with_zeros_behind_its_batch_where_there_is_room_to_spare() {
         let alone = PAGE_BYTES + 100;
         let (much, little) = (alone + WINDOW_BYTES + SPARE_BYTES, WINDOW_BYTES + SPARE_BYTES - 1);
-        for (room, bytes) in [(None, alone + WINDOW_BYTES), (Some(much), alone + WINDOW_BYTES), (Some(little), alone)] {
+        for (room, bytes) in
+            [(None, alone + WINDOW_BYTES), (Some(much), alone + WINDOW_BYTES), (Some(little), alone + PAGE_BYTES)]
+        {
             let disk = SimDisk::new();
             disk.leave_room(room);
             let predecessor = Position { segment: 1, ..Position::default() };

@@ -7,11 +7,11 @@
 
 use super::apply::{News, Place, apply};
 use super::batch::Batch;
-use super::chain::{Damage, chain, give_back_zeros, walk};
+use super::chain::{Behind, Damage, chain, give_back_zeros, walk};
 use super::disk::{Disk, is_unreadable};
 use super::event::Event;
 use super::index::{Index, IndexError, Tx};
-use super::log::{Log, NewSegments, begin};
+use super::log::{Log, NEXT_MAX, NewSegments, begin, close_off};
 use super::sabotage::{self, Sabotage};
 use super::segment::{Header, Kind, PAGE_BYTES, Position, file_name, parse_name};
 use super::snapshot;
@@ -129,7 +129,7 @@ pub(crate) fn clean(disk: &dyn Disk) -> io::Result<()> {
 pub(crate) fn look(disk: &dyn Disk) -> io::Result<Found> {
     let mut found = Found { snapshots: snapshot::numbers(disk)?, ..Found::default() };
     for name in disk.list("log")? {
-        if let Some((kind, number)) = parse_name(&name) {
+        if let Some((kind, number)) = parse_name(&name).filter(|(kind, number)| is_known(disk, *kind, *number)) {
             found.highest = found.highest.max(number);
             found.segments += 1;
             match kind {
@@ -140,6 +140,12 @@ pub(crate) fn look(disk: &dyn Disk) -> io::Result<Found> {
     }
     found.commits.sort_unstable();
     Ok(found)
+}
+
+/// Whether a file of this name counts: what has a number that no store comes to must at least have our header.
+fn is_known(disk: &dyn Disk, kind: Kind, number: u64) -> bool {
+    let header = || Header::read(&*disk.open(&file_name(kind, number)).ok()?).ok().flatten();
+    number < NEXT_MAX || header().is_some_and(|header| (header.kind, header.number) == (kind, number))
 }
 
 /// How a start reads the log.
@@ -177,9 +183,15 @@ pub(crate) fn start(
         Ok(())
     })?;
     let end = held.as_ref().map_or(last, |(_, after, _)| *after);
-    if end.segment != 0 && !give_back_zeros(&**disk, end).unwrap_or(false) && reading.proves_end {
-        // No damage: a kill or a cut in the middle of a batch looks like that too.
-        damage.uncertain_end = true;
+    if end.segment != 0 {
+        damage.uncertain_end = match give_back_zeros(&**disk, end).unwrap_or(Behind::Rest) {
+            Behind::Zeros => false,
+            // The index was made durable when it was sealed.
+            Behind::Nothing => end != seen,
+            // No damage: a kill or a cut in the middle of a batch looks like that too.
+            Behind::Rest => reading.proves_end,
+            Behind::Cut => true,
+        };
     }
     let mut log = Log::new(disk.clone(), segments.clone(), last);
     if let Some((batch, after, damaged)) = held.take_if(|_| sabotage::is(Sabotage::TrustTheLastBatch)) {
@@ -197,9 +209,8 @@ pub(crate) fn start(
         let (number, salt, sequence) = (segments.next(), disk.chance(), batch.sequence);
         let (bytes, crc) = batch.moved_to((number, salt));
         let file = begin(&**disk, &Header { kind: Kind::Commit, number, salt, predecessor: last }, &bytes)?;
-        let end = PAGE_BYTES + bytes.len() as u64;
-        let after = Position { segment: number, end, sequence, crc };
-        let batch = Batch::read(&*file, (number, Some(salt)), PAGE_BYTES, end).map_err(RecoverError::from);
+        let after = Position { segment: number, end: PAGE_BYTES + bytes.len() as u64, sequence, crc };
+        let batch = Batch::read(&*file, (number, Some(salt)), PAGE_BYTES, after.end).map_err(RecoverError::from);
         let batch = batch
             .and_then(|batch| batch.ok_or_else(|| RecoverError::Log(format!("segment {number} does not read back"))));
         if let Err(error) = batch.and_then(|batch| replay.add(batch, after, damaged)).and_then(|()| replay.flush()) {
@@ -209,6 +220,7 @@ pub(crate) fn start(
             return Err(error);
         }
         log.go_on(file, salt, after);
+        close_off(&**disk, end, false);
     }
     replay.flush()?;
     damage.add(std::mem::take(&mut replay.damage));

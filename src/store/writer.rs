@@ -152,6 +152,10 @@ impl Writer {
 
     /// Seals what was written so far.
     fn leave(&mut self) -> Left {
+        if self.commits > 0 {
+            // A start will find nothing behind its end; then the index must say that nothing was there.
+            drop(self.checkpoint());
+        }
         self.log.seal_off();
         // What is begun from now on is not in it, so it must be counted before.
         let bound = self.log.bound();
@@ -411,7 +415,7 @@ impl Writer {
         if self.commits > 0 {
             drop(self.checkpoint());
         }
-        self.log.leave();
+        self.log.rest();
         self.shared.bodies.close();
         self.shared.index.close();
         drop(self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner).take());

@@ -303,6 +303,52 @@ fn root_restores_as_whose_the_folder_is() {
 }
 
 #[test]
+fn a_look_at_a_backup_leaves_another_one_alone() {
+    let home = Home::new("");
+    let folder = home.path().join("stick").to_string_lossy().into_owned();
+    home.verb(&["user", "add", "alice@example.org", "--password-stdin"], "wonderland-7\n");
+    assert_eq!(home.verb(&["backup", &folder], "").status.code(), Some(0));
+    let place = home.data().with_file_name("data.checking");
+    fs::create_dir(&place).expect("a folder");
+    fs::write(place.join("of-the-other"), "").expect("a file");
+    let other = fs::File::open(&place).expect("it can be opened");
+    rustix::fs::flock(&other, rustix::fs::FlockOperation::NonBlockingLockExclusive).expect("nobody has it");
+    let busy = home.verb(&["backup", "--check", &folder], "");
+    assert_eq!(busy.status.code(), Some(75), "{}", both(&busy));
+    assert!(place.join("of-the-other").exists());
+    // What one that was killed has left goes.
+    drop(other);
+    let good = home.verb(&["backup", "--check", &folder], "");
+    assert_eq!(good.status.code(), Some(0), "{}", both(&good));
+    assert!(!place.exists());
+}
+
+#[test]
+fn a_refused_restore_leaves_no_store_behind() {
+    let home = Home::new("");
+    let stick = home.path().join("stick");
+    let folder = stick.to_string_lossy().into_owned();
+    home.verb(&["user", "add", "alice@example.org", "--password-stdin"], "wonderland-7\n");
+    assert_eq!(home.verb(&["backup", &folder], "").status.code(), Some(0));
+    let saved =
+        fs::read_dir(stick.join("log")).expect("a folder").next().expect("a segment").expect("a segment").path();
+    let mut octets = fs::read(&saved).expect("it can be read");
+    let at = octets.len() / 2;
+    octets[at] ^= 1;
+    fs::write(&saved, octets).expect("it can be written");
+    fs::remove_dir_all(home.data()).expect("the data are removed");
+    let refused = home.verb(&["restore", &folder], "");
+    assert_eq!(refused.status.code(), Some(1), "{}", both(&refused));
+    for verb in [&["verify"][..], &["user", "list"]] {
+        let nothing = home.verb(verb, "");
+        assert_eq!(nothing.status.code(), Some(1), "{}", both(&nothing));
+    }
+    let done = home.verb(&["restore", &folder, "--damaged"], "");
+    assert_eq!(done.status.code(), Some(1), "{}", both(&done));
+    assert!(both(&done).contains(": restored, "), "{}", both(&done));
+}
+
+#[test]
 fn a_store_at_rest_is_backed_up_too_and_a_broken_backup_is_said() {
     let home = Home::new("");
     let stick = home.path().join("stick");

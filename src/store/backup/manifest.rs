@@ -8,6 +8,7 @@
 //! store NUMBER                           whose it is (`store::identity`); manifests of before do not say it
 //! made SECONDS                           when, since 1970, by the clock of whoever made it; likewise
 //! file LENGTH CRC-32C STORED NAME        NAME is where it belongs in a data directory; STORED where it lies here
+//! kept LENGTH CRC-32C STORED NAME        likewise, of one that the store has lost
 //! end CRC-32C                            over all lines before
 //! ```
 
@@ -18,6 +19,8 @@ use crate::store::identity;
 
 const FIRST_LINE: &str = "pigeon backup 1";
 pub(super) const PREFIX: &str = "MANIFEST-";
+/// What follows the number in the name of its copy.
+pub(super) const COPY: &str = ".copy";
 /// The folders in it, and in a data directory.
 pub(super) const FOLDERS: [&str; 3] = ["log", "snapshots", "tls"];
 /// A manifest is never longer.
@@ -49,14 +52,17 @@ pub struct BackupFile {
     pub bytes: u64,
     /// CRC-32C of all of it.
     pub crc: u32,
+    /// The store has lost it; it goes with the folder alone.
+    pub stays: bool,
 }
 
 /// Numbers of the manifests there are, ascending.
 pub(super) fn numbers(disk: &dyn Disk) -> Result<Vec<u64>, BackupError> {
     let names = disk.list("").map_err(|error| BackupError::Backup("its folder".to_owned(), error))?;
-    let mut numbers: Vec<u64> =
-        names.iter().filter_map(|name| name.strip_prefix(PREFIX)).filter_map(|number| number.parse().ok()).collect();
+    let number = |name: &str| name.strip_suffix(COPY).unwrap_or(name).strip_prefix(PREFIX)?.parse().ok();
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| number(name)).collect();
     numbers.sort_unstable();
+    numbers.dedup();
     Ok(numbers)
 }
 
@@ -64,7 +70,13 @@ pub(super) fn numbers(disk: &dyn Disk) -> Result<Vec<u64>, BackupError> {
 pub fn newest(disk: &dyn Disk) -> Result<Manifest, BackupError> {
     let mut outcome = Err(BackupError::Nothing);
     for number in numbers(disk)?.into_iter().rev() {
-        outcome = manifest(disk, number);
+        let name = format!("{PREFIX}{number}");
+        outcome = read(disk, &name, number);
+        if outcome.is_err()
+            && let Ok(copy) = read(disk, &(name + COPY), number)
+        {
+            outcome = Ok(copy);
+        }
         if outcome.is_ok() {
             break;
         }
@@ -72,17 +84,17 @@ pub fn newest(disk: &dyn Disk) -> Result<Manifest, BackupError> {
     outcome
 }
 
-fn manifest(disk: &dyn Disk, number: u64) -> Result<Manifest, BackupError> {
-    let name = format!("{PREFIX}{number}");
-    let there = |error| BackupError::Backup(name.clone(), error);
-    let file = disk.open(&name).map_err(there)?;
+/// The manifest of this number in the file of this name.
+pub(super) fn read(disk: &dyn Disk, name: &str, number: u64) -> Result<Manifest, BackupError> {
+    let there = |error| BackupError::Backup(name.to_owned(), error);
+    let file = disk.open(name).map_err(there)?;
     let bytes = file.len().map_err(there)?;
     if bytes > MANIFEST_BYTES_MAX {
-        return Err(BackupError::Damaged(name));
+        return Err(BackupError::Damaged(name.to_owned()));
     }
     let mut text = vec![0; usize::try_from(bytes).unwrap_or(0)];
     file.read_at(0, &mut text).map_err(there)?;
-    Manifest::parse(number, &text).ok_or(BackupError::Damaged(name))
+    Manifest::parse(number, &text).ok_or_else(|| BackupError::Damaged(name.to_owned()))
 }
 
 impl Manifest {
@@ -105,7 +117,8 @@ impl Manifest {
             text.push_str(&format!("made {}\n", self.made_s));
         }
         for file in &self.files {
-            text.push_str(&format!("file {} {:08x} {} {}\n", file.bytes, file.crc, file.stored, file.name));
+            let word = if file.stays { "kept" } else { "file" };
+            text.push_str(&format!("{word} {} {:08x} {} {}\n", file.bytes, file.crc, file.stored, file.name));
         }
         let crc = crc32c::crc32c(text.as_bytes());
         text.push_str(&format!("end {crc:08x}\n"));
@@ -136,11 +149,14 @@ impl Manifest {
             None => 0,
         };
         let files = lines.map(|line| {
-            let mut fields = line.strip_prefix("file ")?.splitn(4, ' ');
+            let (word, rest) = line.split_once(' ')?;
+            let stays = word == "kept";
+            let mut fields = rest.splitn(4, ' ');
             let bytes = fields.next()?.parse().ok()?;
             let crc = u32::from_str_radix(fields.next()?, 16).ok()?;
             let (stored, name) = (fields.next()?.to_owned(), fields.next()?.to_owned());
-            (is_inside(&stored) && is_inside(&name)).then_some(BackupFile { name, stored, bytes, crc })
+            let is_good = (stays || word == "file") && is_inside(&stored) && is_inside(&name);
+            is_good.then_some(BackupFile { name, stored, bytes, crc, stays })
         });
         Some(Self { number, batch, store, made_s, files: files.collect::<Option<_>>()? })
     }
@@ -160,7 +176,13 @@ mod tests {
 
     #[test]
     fn a_manifest_reads_back_and_a_changed_one_is_none() {
-        let file = |name: &str| BackupFile { name: name.to_owned(), stored: format!("{name}.7"), bytes: 5, crc: 0xab };
+        let file = |name: &str| BackupFile {
+            name: name.to_owned(),
+            stored: format!("{name}.7"),
+            bytes: 5,
+            crc: 0xab,
+            stays: false,
+        };
         let manifest = Manifest {
             number: 7,
             batch: (44, 0xdead_beef),
@@ -170,7 +192,8 @@ mod tests {
         };
         let text = manifest.text();
         // A space in a stored name would break the line: ours have none.
-        let manifest = Manifest { files: vec![file("log/1.commit")], ..manifest };
+        let lost = BackupFile { stays: true, ..file("log/2.commit") };
+        let manifest = Manifest { files: vec![file("log/1.commit"), lost], ..manifest };
         assert_ne!(manifest.text(), text);
         let text = manifest.text();
         assert_eq!(Manifest::parse(7, text.as_bytes()), Some(manifest));

@@ -14,13 +14,14 @@ pub use manifest::{BackupFile, Manifest, newest};
 pub use owner::refuse_other;
 pub use restore::{Open, Restoring, finish_restore, is_half_restored, restore};
 
+use super::batch::Batch;
 use super::disk::{Disk, DiskFile, create_whole, folder_of, is_unreadable};
 use super::identity;
 use super::rows;
-use super::segment::PAGE_BYTES;
+use super::segment::{Header, Kind, PAGE_BYTES};
 use super::snapshot::SnapshotError;
 use super::{Refusal, Shared, Store};
-use manifest::{FOLDERS, PREFIX, is_inside, numbers};
+use manifest::{COPY, FOLDERS, PREFIX, is_inside, numbers};
 use smol::lock::MutexGuardArc;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -110,6 +111,8 @@ pub enum BackupError {
     OtherStore,
     /// The folder's backup goes further than the store: the last batch there, and here.
     Later(u64, u64),
+    /// The folder's backup goes on from where the store went another way: the last batch there, and the last they share.
+    Forked(u64, u64),
     /// The backup's disk has too little room: octets needed, octets free.
     NoRoom(u64, u64),
     /// The folder to restore into has this in it.
@@ -131,6 +134,11 @@ impl fmt::Display for BackupError {
             Self::Later(there, here) => {
                 write!(f, "it holds a later state of this store: up to batch {there}, and this is at batch {here}")
             }
+            Self::Forked(there, shared) => write!(
+                f,
+                "it holds a later state of this store, up to batch {there}, of which this one has lost or never had what came \
+                 after batch {shared}"
+            ),
             Self::NotEmpty(name) => write!(f, "{name} is there already"),
             Self::Busy => f.write_str("another pigeon works in it"),
             Self::NoRoom(needed, free) => write!(f, "the backup needs {needed} bytes and its disk has {free} free"),
@@ -173,7 +181,7 @@ impl Store {
 fn names(disk: &dyn Disk, bound: u64) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for snapshot in super::snapshot::list(disk)? {
-        names.push(super::segment::file_name(super::segment::Kind::Snapshot, snapshot.number));
+        names.push(super::segment::file_name(Kind::Snapshot, snapshot.number));
     }
     for name in disk.list("log")? {
         if super::segment::parse_name(&name).is_some_and(|(_, number)| number < bound) {
@@ -245,15 +253,24 @@ pub fn back_up(
             Some(kept) => old_bytes += kept.bytes,
             None => new_bytes += bytes,
         }
+        if kept.is_none()
+            && let Some(before) = &before
+            && let Some(shared) = forked_from(&*file, (name, bytes), (to, before))
+        {
+            return Err(BackupError::Forked(before.batch.0, shared));
+        }
         plan.push((name.as_str(), bytes, kept.cloned()));
     }
     let is_there: BTreeSet<&str> = names.iter().map(String::as_str).collect();
     for kept in known.values().filter(|kept| !is_there.contains(kept.name.as_str())) {
-        let is_needed = segment_of(&kept.name).is_some_and(|number| is_damaged || needed.contains(&number));
-        if is_needed {
+        let Some(number) = segment_of(&kept.name) else { continue };
+        let is_named = needed.contains(&number);
+        // What a start has lost without a row that names it, no later one knows of.
+        let stays = kept.stays || (is_damaged && !is_named);
+        if is_named || stays {
             copied.kept.push(kept.name.clone());
             old_bytes += kept.bytes;
-            plan.push((kept.name.as_str(), kept.bytes, Some((*kept).clone())));
+            plan.push((kept.name.as_str(), kept.bytes, Some(BackupFile { stays, ..(*kept).clone() })));
         }
     }
     let saved: BTreeSet<u64> = plan.iter().filter_map(|(name, ..)| segment_of(name)).collect();
@@ -291,7 +308,7 @@ pub fn back_up(
                 }
                 copied.new_files += 1;
                 new.push(files.len());
-                BackupFile { name: name.to_owned(), stored, bytes, crc }
+                BackupFile { name: name.to_owned(), stored, bytes, crc, stays: false }
             }
         });
     }
@@ -305,12 +322,14 @@ pub fn back_up(
         })?;
     }
     let manifest = Manifest { number, batch, store, made_s, files };
-    let name = format!("{PREFIX}{number}");
     let text = manifest.text();
-    let made = create_whole(to, &name, &[(0, text.as_bytes())]).and_then(|file| file.sync());
-    made.map_err(|error| BackupError::Backup(name.clone(), error))?;
-    if newest(to)? != manifest {
-        return Err(BackupError::Damaged(name));
+    // Twice: without it all of the backup would be of no use.
+    for name in [manifest.name(), manifest.name() + COPY] {
+        let made = create_whole(to, &name, &[(0, text.as_bytes())]).and_then(|file| file.sync());
+        made.map_err(|error| BackupError::Backup(name.clone(), error))?;
+        if manifest::read(to, &name, number)? != manifest {
+            return Err(BackupError::Damaged(name));
+        }
     }
     clear(to, Some(&manifest), before.as_ref());
     Ok(copied)
@@ -319,6 +338,19 @@ pub fn back_up(
 /// A segment's number in the name of a file.
 fn segment_of(name: &str) -> Option<u64> {
     name.strip_prefix("log/").and_then(super::segment::parse_name).map(|(_, number)| number)
+}
+
+/// The last batch that a store shares with its backup, when this segment of it is not the backup's and begins with a batch
+/// before the last one there: a start writes that one again, and no other.
+fn forked_from(file: &dyn DiskFile, (name, bytes): (&str, u64), (to, before): (&dyn Disk, &Manifest)) -> Option<u64> {
+    let (_, number) = name.strip_prefix("log/").and_then(super::segment::parse_name)?;
+    let header = Header::read(file).ok().flatten().filter(|header| header.kind == Kind::Commit)?;
+    let of_backup = before.files.iter().find(|kept| kept.name == name).and_then(|kept| to.open(&kept.stored).ok());
+    if of_backup.is_some_and(|of_backup| head(&*of_backup, HEAD_BYTES).ok() == head(file, HEAD_BYTES).ok()) {
+        return None;
+    }
+    let first = Batch::read(file, (number, Some(header.salt)), PAGE_BYTES, bytes).ok().flatten()?;
+    (first.sequence < before.batch.0).then(|| first.sequence.saturating_sub(1))
 }
 
 /// What a file is to the one of that name in a backup.
@@ -441,6 +473,10 @@ fn clear(to: &dyn Disk, manifest: Option<&Manifest>, before: Option<&Manifest>) 
     let kept = manifest.map(|manifest| manifest.number);
     for number in numbers(to).unwrap_or_default().into_iter().filter(|number| Some(*number) != kept) {
         remove(&format!("{PREFIX}{number}"));
+        let copy = format!("{PREFIX}{number}{COPY}");
+        if to.open(&copy).is_ok() {
+            remove(&copy);
+        }
     }
     for folder in FOLDERS {
         for name in to.list(folder).unwrap_or_default() {
@@ -496,7 +532,7 @@ impl Shared {
         let is_good = |snapshot: &super::Snapshot| !bad.contains(&snapshot.number);
         self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).retain(is_good);
         for number in &bad {
-            let name = super::segment::file_name(super::segment::Kind::Snapshot, *number);
+            let name = super::segment::file_name(Kind::Snapshot, *number);
             self.disk.remove(&name).map_err(|error| super::refusal_of(&error))?;
         }
         Ok(bad.is_empty())

@@ -8,9 +8,11 @@
 //! | the index is made anew and raised      | the mark, and files                     | the same                        |
 //! | the mark is removed, the folder synced | everything, with the mark or without it | whoever restores again, or none |
 
-use super::manifest::FOLDERS;
-use super::{BackupError, Manifest, Progress, copy, folder_of, identity};
+use super::manifest::{COPY, FOLDERS};
+use super::{BackupError, Manifest, Progress, copy, folder_of, identity, segment_of};
 use crate::store::disk::{Disk, DiskFile, Lock, create_whole, is_unreadable};
+use crate::store::log::end_with_zeros;
+use crate::store::segment::parse_name;
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
@@ -26,11 +28,18 @@ pub type Open<'a> = dyn Fn(&str) -> io::Result<Arc<dyn DiskFile>> + 'a;
 
 /// Whether a restore into this folder is under way or was cut short.
 pub fn is_half_restored(disk: &dyn Disk) -> io::Result<bool> {
-    match disk.open(MARK) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
+    Ok(mark(disk)?.is_some())
+}
+
+/// The mark's file: its first octets, one more than our words.
+fn mark(disk: &dyn Disk) -> io::Result<Option<Vec<u8>>> {
+    let file = match disk.open(MARK) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let bytes = file.len()?.min(MARK_WORDS.len() as u64 + 1);
+    let mut words = vec![0; usize::try_from(bytes).unwrap_or(0)];
+    file.read_at(0, &mut words).map(|()| Some(words))
 }
 
 /// A restore that has begun; nobody else works in its folder as long as its lock is held.
@@ -46,7 +55,11 @@ impl<'a> Restoring<'a> {
     pub fn begin(to: &'a dyn Disk) -> Result<Self, BackupError> {
         let failed = |error| BackupError::Store(MARK.to_owned(), error);
         let lock = to.lock().map_err(failed)?.ok_or(BackupError::Busy)?;
-        let is_again = is_half_restored(to).map_err(failed)?;
+        let mark = mark(to).map_err(failed)?;
+        let is_again = mark.is_some();
+        if mark.is_some_and(|words| !MARK_WORDS.as_bytes().starts_with(&words)) {
+            return Err(BackupError::NotEmpty(MARK.to_owned()));
+        }
         let restoring = Self { to, lock, is_again };
         if is_again {
             restoring.clear()?;
@@ -57,9 +70,12 @@ impl<'a> Restoring<'a> {
         Ok(restoring)
     }
 
-    /// Removes every file of it, durably: the mark must outlive them.
+    /// Removes every file of it, durably: the mark must outlive them. With one among them that no restore makes, none is.
     fn clear(&self) -> Result<(), BackupError> {
         let names = files(self.to)?;
+        if let Some(name) = names.iter().find(|name| !is_of_restore(name)) {
+            return Err(BackupError::NotEmpty(name.clone()));
+        }
         let folders: BTreeSet<&str> = names.iter().map(|name| folder_of(name)).collect();
         for name in &names {
             self.to.remove(name).map_err(|error| BackupError::Store(name.clone(), error))?;
@@ -120,7 +136,7 @@ impl<'a> Restoring<'a> {
                 error => error,
             })?;
             let is_damaged = crc != Some(file.crc) || unreadable;
-            if is_damaged && let Err(error) = open(&manifest.name()) {
+            if is_damaged && let Err(error) = open(&manifest.name()).or_else(|_| open(&(manifest.name() + COPY))) {
                 // The stick has gone.
                 return Err(BackupError::Backup(manifest.name(), error));
             }
@@ -130,6 +146,15 @@ impl<'a> Restoring<'a> {
                     return Err(BackupError::Damaged(file.stored.clone()));
                 }
             }
+        }
+        // Its end is known, and nothing was lost behind it.
+        let commits = manifest.files.iter().filter_map(|file| segment_of(&file.name).map(|number| (number, file)));
+        let commits = commits.filter(|(_, file)| file.name.ends_with(".commit"));
+        if let Some((_, last)) =
+            commits.max_by_key(|(number, _)| *number).filter(|(_, last)| !damaged.contains(&last.stored))
+        {
+            let ended = to.open(&last.name).and_then(|file| end_with_zeros(&*file, last.bytes));
+            ended.map_err(|error| BackupError::Store(last.name.clone(), error))?;
         }
         if let Some(store) = &manifest.store {
             identity::make(to, Some((store.clone(), manifest.batch)))
@@ -145,6 +170,22 @@ impl<'a> Restoring<'a> {
     pub fn into_lock(self) -> Lock {
         self.lock
     }
+}
+
+/// Whether a restore may have made a file of this name, or the start of what it copied.
+fn is_of_restore(name: &str) -> bool {
+    let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
+    let file = file.strip_suffix(".tmp").unwrap_or(file);
+    match folder {
+        "" => is_of_root(file),
+        "tls" => true,
+        _ => parse_name(file).is_some(),
+    }
+}
+
+fn is_of_root(file: &str) -> bool {
+    let beside = ["pigeon.toml", "ballast", "wear.json", "control.sock", identity::FILE];
+    beside.contains(&file) || ["index.redb", "event.broken"].iter().any(|ours| file.starts_with(ours))
 }
 
 /// Every file of a folder but the lock and what is, or may become, the mark.
