@@ -437,6 +437,80 @@ fn a_lost_or_cut_last_segment_is_told_and_gives_no_uid_twice() {
     });
 }
 
+/// The index has seen the end of the segment before, which is the rule and not chance.
+#[test]
+fn a_lost_segment_behind_a_stop_or_a_backup_is_told_and_gives_no_uid_twice() {
+    let workers = workers();
+    smol::block_on(async {
+        for way in ["stopped", "backed up", "stopped and backed up", "restarted"] {
+            let disk = SimDisk::new();
+            let store = filled(&disk, &workers, 5).await;
+            if way.ends_with("backed up") {
+                drop(store.hold().await.unwrap());
+            }
+            let (disk, store) = match way {
+                "backed up" => (disk, store),
+                _ => {
+                    store.close();
+                    drop(store);
+                    let disk = disk.revive();
+                    if way == "restarted" {
+                        open(&disk, &workers).unwrap().close();
+                    }
+                    (disk.clone(), open(&disk, &workers).unwrap())
+                }
+            };
+            let there = commits(&disk);
+            more(&store, 3).await;
+            let before = uids(&store, INBOX).await;
+            let killed = disk.revive();
+            drop(store);
+            let last = commits(&killed).pop().unwrap();
+            assert!(!there.contains(&last), "{way}: {last}");
+            let contents = killed.contents(&last).unwrap();
+            for pages in [None, Some(1), Some(2), Some(3)] {
+                let disk = killed.revive();
+                match pages {
+                    None => disk.remove(&last).unwrap(),
+                    Some(pages) => disk.put(&last, &contents[..pages * 4_096]),
+                }
+                let store = open(&disk, &workers).unwrap();
+                assert!(store.is_end_uncertain() || store.damage().1 > 0, "{way}, {pages:?}");
+                let after = uids(&store, INBOX).await;
+                assert!(after.1 > before.1 && after.2 > before.2, "{way}, {pages:?}: {after:?} after {before:?}");
+            }
+            let store = open(&killed.revive(), &workers).unwrap();
+            assert!(!store.is_end_uncertain() && store.damage().1 == 0, "{way}");
+        }
+    });
+}
+
+#[test]
+fn a_last_segment_that_is_shorter_than_the_index_knows_is_told_and_stays_so() {
+    let workers = workers();
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        let killed = filled(&disk, &workers, 10).await;
+        // A start makes the index durable behind the batch that it wrote again; then more comes.
+        let disk = disk.revive();
+        drop(killed);
+        let store = open(&disk, &workers).unwrap();
+        let last = commits(&disk).pop().unwrap();
+        more(&store, 3).await;
+        let before = uids(&store, INBOX).await;
+        let disk = disk.revive();
+        drop(store);
+        assert_eq!(commits(&disk).last(), Some(&last));
+        disk.put(&last, &disk.contents(&last).unwrap()[..4_096]);
+        let store = open(&disk, &workers).unwrap();
+        assert!(store.is_end_uncertain() || store.damage().1 > 0);
+        let after = uids(&store, INBOX).await;
+        assert!(after.1 > before.1 && after.2 > before.2, "{after:?} after {before:?}");
+        more(&store, 2).await;
+        assert_eq!(disk.contents(&last).unwrap().len(), 4_096, "it is made no longer than it is");
+    });
+}
+
 #[test]
 fn a_lost_last_segment_and_index_give_no_uid_twice_where_bodies_tell_of_it() {
     let workers = workers();

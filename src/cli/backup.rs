@@ -10,7 +10,7 @@ use crate::store::backup::{self, BackupError, Content, Copied, Manifest, Restori
 use crate::store::{Disk, DiskFile, RealDisk};
 use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -42,6 +42,7 @@ impl Drop for Opened {
 /// What a backup is made of.
 struct Files {
     batch: (u64, u32),
+    end: (u64, u64),
     names: Vec<String>,
     needed: Vec<u64>,
     is_damaged: bool,
@@ -65,12 +66,18 @@ pub(super) fn back_up(config: Option<&Path>, target: &Path, other_disk: bool) ->
     let to = disk(target)?;
     let made_s = u64::try_from(Clock::system().unix_s()).unwrap_or(0);
     let mut bar = Bar::new("copying");
-    let Files { batch, names, needed, is_damaged } = &files;
-    let content = Content { batch: *batch, names, needed, is_damaged: *is_damaged, made_s };
+    let Files { batch, end, names, needed, is_damaged } = &files;
+    let content = Content { batch: *batch, end: *end, names, needed, is_damaged: *is_damaged, made_s };
     let copied = backup::back_up(&from, &to, &content, &mut |done, total| bar.at(done, total));
     drop((bar, held));
     let copied = copied.map_err(|error| told(&error, target))?;
     complain(&damage_of(&copied));
+    if copied.stays > 0 {
+        complain(&format!(
+            "pigeon: {} files that the store has lost stay in the backup, as was told; a new folder begins without them\n",
+            copied.stays
+        ));
+    }
     say(&format!(
         "{}: complete, {} in {} files; {} in {} of them new\n",
         target.display(),
@@ -114,7 +121,9 @@ pub(super) fn check(config: Option<&Path>, target: &Path) -> Result<(), Failure>
     let (from, manifest) = newest(target)?;
     let place = beside(&config.data, ".checking");
     create_folder(&place)?;
-    let taken = fs::File::open(&place).map_err(|error| Failure::Failed(format!("{}: {error}", place.display())))?;
+    // A link is not followed: all that is in the place goes.
+    let taken = fs::OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_DIRECTORY).open(&place);
+    let taken = taken.map_err(|error| Failure::Failed(format!("{}: {error}", place.display())))?;
     if rustix::fs::flock(&taken, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
         return Err(Failure::TryLater(format!("another pigeon checks a backup in {}", place.display())));
     }
@@ -292,8 +301,8 @@ pub(super) fn lost(world: &World) -> String {
 fn hold(config: &Config) -> Result<(Held, Files), Failure> {
     if let Some(mut client) = connect(&config.data)? {
         return match ask(&mut client, &Request::Hold) {
-            Ok(Answer::Held { sequence, crc, names, needed, is_damaged }) => {
-                Ok((Held::Server(client), Files { batch: (sequence, crc), names, needed, is_damaged }))
+            Ok(Answer::Held { sequence, crc, end, names, needed, is_damaged }) => {
+                Ok((Held::Server(client), Files { batch: (sequence, crc), end, names, needed, is_damaged }))
             }
             Ok(other) => Err(failed(other)),
             Err(error) => Err(Failure::TryLater(format!("the server did not answer: {error}"))),
@@ -325,7 +334,7 @@ fn open_until(config: &Config, told: &Sender<Result<Files, Failure>>, ends: &Rec
     match smol::future::block_on(world.store.hold()) {
         Ok(held) => {
             let (names, needed) = (held.names.clone(), held.needed.clone());
-            let files = Files { batch: held.batch, names, needed, is_damaged: held.is_damaged };
+            let files = Files { batch: held.batch, end: held.end, names, needed, is_damaged: held.is_damaged };
             if told.send(Ok(files)).is_ok() {
                 // Ends with an error, when the other end is gone.
                 let _ = ends.recv();

@@ -111,10 +111,10 @@ async fn converse(server: &Server, long: &Long, mut stream: LocalStream) -> io::
                 None => try_later("others wait to make a backup already"),
                 Some(place) => match server.world.store.hold().await {
                     Ok(files) => {
-                        let (sequence, crc) = files.batch;
+                        let ((sequence, crc), end) = (files.batch, files.end);
                         let (names, needed, is_damaged) = (files.names.clone(), files.needed.clone(), files.is_damaged);
                         held = Some((files, place));
-                        Answer::Held { sequence, crc, names, needed, is_damaged }
+                        Answer::Held { sequence, crc, end, names, needed, is_damaged }
                     }
                     Err(refusal) => try_later(&Error::Store(refusal).to_string()),
                 },

@@ -70,7 +70,7 @@ pub enum Answer {
     /// How the server is.
     Status(Box<Status>),
     /// The files of a backup, the last batch in them, the segments that must be among them, and whether more may be missing.
-    Held { sequence: u64, crc: u32, names: Vec<String>, needed: Vec<u64>, is_damaged: bool },
+    Held { sequence: u64, crc: u32, end: (u64, u64), names: Vec<String>, needed: Vec<u64>, is_damaged: bool },
     /// How far reading everything has come.
     Verifying { part: String, done: u64, total: u64 },
     /// What was read, and what was damaged.

@@ -5,7 +5,8 @@
 use super::batch::{Batch, events_in_ruins};
 use super::disk::{Disk, DiskFile, is_unreadable};
 use super::recover::RecoverError;
-use super::segment::{Header, Kind, PAGE_BYTES, Position, file_name, seed};
+use super::segment::{Header, Kind, PAGE_BYTES, Position, end_before_zeros, file_name, marks_its_end, seed};
+use std::cmp::Ordering;
 use std::io;
 use std::sync::Arc;
 
@@ -289,8 +290,10 @@ fn next_batch(
 pub(crate) enum Behind {
     /// Zeros: it is the last.
     Zeros,
-    /// Not an octet: what came behind it is lost, or it was sealed by a backup.
+    /// Not an octet: what came behind it is lost.
     Nothing,
+    /// The same in a segment of a version before, which says nothing by it.
+    Unsaid,
     /// What may have been another batch.
     Rest,
     /// The same, up to the end of the file: there was more.
@@ -301,30 +304,20 @@ pub(crate) enum Behind {
 /// start after start, would fill a disk up. What is not zeros stays, because it tells that there was something.
 pub(crate) fn give_back_zeros(disk: &dyn Disk, last: Position) -> io::Result<Behind> {
     let file = disk.open(&file_name(Kind::Commit, last.segment))?;
-    let len = file.len()?;
-    let mut end = len;
-    let mut page = [0; PAGE_BYTES as usize];
-    while end > last.end {
-        let bytes = (end - last.end).min(PAGE_BYTES);
-        let Some(page) = page.get_mut(..usize::try_from(bytes).unwrap_or(0)) else {
-            break;
-        };
-        file.read_at(end - bytes, page)?;
-        if page.iter().any(|octet| *octet != 0) {
-            break;
-        }
-        end -= bytes;
-    }
+    let (end, len) = (end_before_zeros(&*file, last.end)?, file.len()?);
     let keep = end.max(last.end).saturating_add(PAGE_BYTES);
     if keep < len
         && let Err(error) = file.truncate(keep)
     {
         log::warn!("giving zeros back: {error}");
     }
-    Ok(match end <= last.end {
-        true if len <= last.end => Behind::Nothing,
-        true => Behind::Zeros,
-        false if end == len => Behind::Cut,
-        false => Behind::Rest,
+    Ok(match len.cmp(&last.end) {
+        // It ends before what the index knows of it.
+        Ordering::Less => Behind::Cut,
+        Ordering::Equal if marks_its_end(&*file)? => Behind::Nothing,
+        Ordering::Equal => Behind::Unsaid,
+        Ordering::Greater if end == last.end => Behind::Zeros,
+        Ordering::Greater if end == len => Behind::Cut,
+        Ordering::Greater => Behind::Rest,
     })
 }

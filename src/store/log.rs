@@ -15,13 +15,15 @@ use super::ballast::{SPARE_BYTES, is_full_io};
 use super::batch::Builder;
 use super::disk::{Disk, DiskFile, create_new};
 use super::sabotage::{self, Sabotage};
-use super::segment::{Header, Kind, NUMBER_MAX, PAGE_BYTES, Position, file_name};
+use super::segment::{Header, Kind, NUMBER_MAX, PAGE_BYTES, Position, end_before_zeros, file_name};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Zeros are written so far ahead of the batches, so that a commit overwrites and the file system has nothing to note.
 const WINDOW_BYTES: u64 = 256 * 1024;
+/// With less of it left it is written on, for the next batch.
+const WINDOW_LEAST_BYTES: u64 = 16 * 1024;
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 static EMPTY_PAGE: [u8; PAGE_BYTES as usize] = [0; PAGE_BYTES as usize];
 
@@ -187,7 +189,7 @@ impl Log {
         let header = Header { kind: Kind::Commit, number: position.segment, salt, predecessor: self.last };
         let file = begin(&*self.disk, &header, bytes)?;
         // Not before something follows: until then the zeros behind its end say that nothing does.
-        self.leave();
+        close_off(&*self.disk, self.last);
         self.current = Some(Current::new(file, salt, position));
         Ok(())
     }
@@ -198,18 +200,24 @@ impl Log {
         if too_late {
             current.file.sync()?;
         }
-        let is_beyond = current.zeros_to.is_none_or(|zeros_to| position.end >= zeros_to);
-        if is_beyond {
+        if current.zeros_to.is_none_or(|zeros_to| position.end >= zeros_to) {
             // Durable before the batch: where it is torn, zeros behind it still say that nothing followed.
             end_with_zeros(&*current.file, position.end)?;
             current.file.sync()?;
         }
         current.file.write_at(current.end, bytes)?;
-        if is_beyond && current.zeros_to.is_some() {
-            current.zeros_to = match write_zeros(&*current.file, position.end) {
+        // The rest of a window is enough for most batches: what is ahead becomes durable with this one. Behind its full length a
+        // segment needs no more than its last batch.
+        let to = (position.end + WINDOW_BYTES)
+            .min(self.segments.bytes() + WINDOW_LEAST_BYTES)
+            .max(position.end + PAGE_BYTES);
+        let is_short = |zeros_to: &u64| position.end + WINDOW_LEAST_BYTES > *zeros_to && to > *zeros_to;
+        if let Some(zeros_to) = current.zeros_to.filter(is_short) {
+            let from = zeros_to.max(position.end);
+            current.zeros_to = match write_zeros(&*current.file, from, to) {
                 // The batch has found its room.
                 Err(error) if is_full_io(&error) => None,
-                written => written.map(|()| Some(position.end + WINDOW_BYTES))?,
+                written => written.map(|()| Some(to))?,
             };
         }
         if !too_late {
@@ -221,10 +229,8 @@ impl Log {
 
     /// What comes next goes into a new segment.
     pub(crate) fn seal_off(&mut self) {
-        self.current = None;
+        self.rest();
         self.planned = None;
-        // However a cut comes, a later backup finds it as this one does.
-        close_off(&*self.disk, self.last, true);
     }
 
     /// A number that no segment begun so far reaches.
@@ -232,13 +238,7 @@ impl Log {
         self.segments.next()
     }
 
-    /// Gives the zeros behind the last batch back; nothing that was acknowledged is touched.
-    fn leave(&mut self) {
-        self.current = None;
-        close_off(&*self.disk, self.last, false);
-    }
-
-    /// The same, but for what shows at the next start that nothing followed.
+    /// Gives the zeros behind the last batch back, but for a page, which shows at the next start that nothing followed.
     pub(crate) fn rest(&mut self) {
         if let Some(current) = self.current.take()
             && let Err(error) = end_with_zeros(&*current.file, current.end)
@@ -248,14 +248,14 @@ impl Log {
     }
 }
 
-/// Has a commit segment end where its last batch does, durably or not. A start takes that for a sign that something followed.
-pub(crate) fn close_off(disk: &dyn Disk, last: Position, durably: bool) {
+/// Takes the zeros behind the last batch of a commit segment away, once another one follows: the next start knows by that.
+pub(crate) fn close_off(disk: &dyn Disk, last: Position) {
     if last.segment == 0 {
         return;
     }
     let close = |file: Arc<dyn DiskFile>| {
-        file.truncate(last.end)?;
-        if durably { file.sync() } else { Ok(()) }
+        let end = end_before_zeros(&*file, last.end)?;
+        if file.len()? > end { file.truncate(end) } else { Ok(()) }
     };
     match disk.open(&file_name(Kind::Commit, last.segment)).and_then(close) {
         // It is damage, which was told.
@@ -288,8 +288,11 @@ pub(crate) fn begin(disk: &dyn Disk, header: &Header, batch: &[u8]) -> io::Resul
     create_new(disk, &name, &[alone, vec![(end, &EMPTY_PAGE)]].concat())
 }
 
-fn write_zeros(file: &dyn DiskFile, from: u64) -> io::Result<()> {
-    (0..WINDOW_BYTES / ZEROS.len() as u64).try_for_each(|n| file.write_at(from + n * ZEROS.len() as u64, &ZEROS))
+fn write_zeros(file: &dyn DiskFile, from: u64, to: u64) -> io::Result<()> {
+    (from..to).step_by(ZEROS.len()).try_for_each(|at| {
+        let bytes = usize::try_from(to - at).unwrap_or(ZEROS.len()).min(ZEROS.len());
+        file.write_at(at, ZEROS.get(..bytes).unwrap_or(&ZEROS))
+    })
 }
 
 #[cfg(test)]

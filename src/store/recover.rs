@@ -185,12 +185,10 @@ pub(crate) fn start(
     let end = held.as_ref().map_or(last, |(_, after, _)| *after);
     if end.segment != 0 {
         damage.uncertain_end = match give_back_zeros(&**disk, end).unwrap_or(Behind::Rest) {
-            Behind::Zeros => false,
-            // The index was made durable when it was sealed.
-            Behind::Nothing => end != seen,
+            Behind::Zeros | Behind::Unsaid => false,
             // No damage: a kill or a cut in the middle of a batch looks like that too.
             Behind::Rest => reading.proves_end,
-            Behind::Cut => true,
+            Behind::Nothing | Behind::Cut => true,
         };
     }
     let mut log = Log::new(disk.clone(), segments.clone(), last);
@@ -220,7 +218,7 @@ pub(crate) fn start(
             return Err(error);
         }
         log.go_on(file, salt, after);
-        close_off(&**disk, end, false);
+        close_off(&**disk, end);
     }
     replay.flush()?;
     damage.add(std::mem::take(&mut replay.damage));

@@ -28,6 +28,9 @@ pub(crate) const FORMAT_VERSION: u16 = 1;
 
 const MAGIC: [u8; 8] = *b"PigeonLg";
 const HEADER_BYTES: usize = 56;
+/// What the header's octet at this place says since zeros lie behind the log's last batch always; versions before wrote 0.
+const MARKS_ITS_END: u8 = 1;
+const MARKS_ITS_END_AT: u64 = 11;
 
 /// What a segment holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +80,7 @@ impl Header {
             Kind::Body => 2,
             Kind::Snapshot => 3,
         });
-        page.push(0);
+        page.push(MARKS_ITS_END);
         page.extend_from_slice(&self.salt.to_le_bytes());
         page.extend_from_slice(&self.number.to_le_bytes());
         page.extend_from_slice(&self.predecessor.segment.to_le_bytes());
@@ -141,6 +144,31 @@ pub(crate) fn file_name(kind: Kind, number: u64) -> String {
 
 /// What is numbered so high is none of ours: there are enough numbers below for ever.
 pub(crate) const NUMBER_MAX: u64 = 1 << 62;
+
+/// Whether zeros lie behind the last batch of this segment until another one follows.
+pub(crate) fn marks_its_end(file: &dyn DiskFile) -> io::Result<bool> {
+    let mut octet = [0];
+    file.read_at(MARKS_ITS_END_AT, &mut octet)?;
+    Ok(octet == [MARKS_ITS_END])
+}
+
+/// Where the zeros begin that a file ends with, to a page, counted from `from`; `from` where nothing else lies behind it.
+pub(crate) fn end_before_zeros(file: &dyn DiskFile, from: u64) -> io::Result<u64> {
+    let mut end = file.len()?;
+    let mut page = [0; PAGE_BYTES as usize];
+    while end > from {
+        let bytes = (end - from).min(PAGE_BYTES);
+        let Some(page) = page.get_mut(..usize::try_from(bytes).unwrap_or(0)) else {
+            break;
+        };
+        file.read_at(end - bytes, page)?;
+        if page.iter().any(|octet| *octet != 0) {
+            break;
+        }
+        end -= bytes;
+    }
+    Ok(end.max(from))
+}
 
 /// The kind and the number in a file's name (without folder); nothing when it is no segment's, or not as we write it.
 pub(crate) fn parse_name(name: &str) -> Option<(Kind, u64)> {

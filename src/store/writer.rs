@@ -152,10 +152,6 @@ impl Writer {
 
     /// Seals what was written so far.
     fn leave(&mut self) -> Left {
-        if self.commits > 0 {
-            // A start will find nothing behind its end; then the index must say that nothing was there.
-            drop(self.checkpoint());
-        }
         self.log.seal_off();
         // What is begun from now on is not in it, so it must be counted before.
         let bound = self.log.bound();

@@ -482,10 +482,10 @@ impl Life {
                     back_up(&disk, &stick, &held.content(0), &mut go_on)
                 } else {
                     let (disk, stick) = (self.disk.clone(), stick.clone());
-                    let (batch, names, needed) = (held.batch, held.names.clone(), held.needed.clone());
-                    let is_damaged = held.is_damaged;
+                    let (names, needed) = (held.names.clone(), held.needed.clone());
+                    let (batch, end, is_damaged) = (held.batch, held.end, held.is_damaged);
                     smol::block_on(executor.run(smol::unblock(move || {
-                        let content = Content { batch, names: &names, needed: &needed, is_damaged, made_s: 0 };
+                        let content = Content { batch, end, names: &names, needed: &needed, is_damaged, made_s: 0 };
                         back_up(&disk, &stick, &content, &mut |_, _| ())
                     })))
                 };

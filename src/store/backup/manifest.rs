@@ -52,7 +52,7 @@ pub struct BackupFile {
     pub bytes: u64,
     /// CRC-32C of all of it.
     pub crc: u32,
-    /// The store has lost it; it goes with the folder alone.
+    /// The store has lost it, as was told; it goes with the folder alone.
     pub stays: bool,
 }
 

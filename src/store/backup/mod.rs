@@ -40,6 +40,8 @@ const HEAD_BYTES: u64 = 64;
 pub struct Held {
     /// The last batch in it: sequence and checksum.
     pub batch: (u64, u32),
+    /// Where it ends: a segment, and the octets of it.
+    pub end: (u64, u64),
     /// The files' names.
     pub names: Vec<String>,
     /// Segments that must be among them, because mail lies in them.
@@ -53,8 +55,8 @@ pub struct Held {
 impl Held {
     /// What there is to back up, at this time (seconds since 1970).
     pub fn content(&self, made_s: u64) -> Content<'_> {
-        let Self { batch, names, needed, is_damaged, .. } = self;
-        Content { batch: *batch, names, needed, is_damaged: *is_damaged, made_s }
+        let Self { batch, end, names, needed, is_damaged, .. } = self;
+        Content { batch: *batch, end: *end, names, needed, is_damaged: *is_damaged, made_s }
     }
 }
 
@@ -63,6 +65,8 @@ impl Held {
 pub struct Content<'a> {
     /// The last batch in it: sequence and checksum.
     pub batch: (u64, u32),
+    /// Where that ends: a segment, and the octets of it, of which there may be more.
+    pub end: (u64, u64),
     /// The files' names.
     pub names: &'a [String],
     /// Segments that must be among them, because mail lies in them.
@@ -88,6 +92,8 @@ pub struct Copied {
     pub unreadable: Vec<String>,
     /// Segments that the store has lost, all or the end of them; the copy of the backup before stands for them.
     pub kept: Vec<String>,
+    /// How many more of before were lost, and told then.
+    pub stays: u64,
     /// Segments that the store has lost, and that no backup here has.
     pub lost: Vec<u64>,
 }
@@ -173,7 +179,8 @@ impl Store {
         let is_needed = |(number, (live_bytes, _)): &(u64, (u64, u64))| *number < bound && *live_bytes > 0;
         let needed = segments.into_iter().filter(is_needed).map(|(number, _)| number).collect();
         let is_damaged = self.damage().1 > 0;
-        Ok(Held { batch: (position.sequence, position.crc), names, needed, is_damaged, guard })
+        let (batch, end) = ((position.sequence, position.crc), (position.segment, position.end));
+        Ok(Held { batch, end, names, needed, is_damaged, guard })
     }
 }
 
@@ -216,7 +223,8 @@ pub fn back_up(
     content: &Content<'_>,
     progress: &mut Progress<'_>,
 ) -> Result<Copied, BackupError> {
-    let Content { batch, names, needed, is_damaged, made_s } = *content;
+    let Content { batch, end, names, needed, is_damaged, made_s } = *content;
+    let last = super::segment::file_name(Kind::Commit, end.0);
     // Whoever is asked for names may be anybody: none leads out of the store's folder, or out of the backup's.
     if let Some(name) = names.iter().find(|name| !is_inside(name) || name.contains(char::is_whitespace)) {
         return Err(BackupError::Strange(name.clone()));
@@ -240,6 +248,8 @@ pub fn back_up(
     for name in names {
         let file = from.open(name).map_err(|error| BackupError::Store(name.clone(), error))?;
         let bytes = file.len().map_err(|error| BackupError::Store(name.clone(), error))?;
+        // The zeros behind its end go when more comes.
+        let bytes = if *name == last { bytes.min(end.1) } else { bytes };
         // What versions before made of a store at rest (batch 0) was not sealed.
         let is_sealed = before.as_ref().is_some_and(|before| before.batch.0 != 0);
         let kept = known.values().find(|kept| kept.name == *name && is_sealed).and_then(|kept| {
@@ -259,7 +269,7 @@ pub fn back_up(
         {
             return Err(BackupError::Forked(before.batch.0, shared));
         }
-        plan.push((name.as_str(), bytes, kept.cloned()));
+        plan.push((name.as_str(), bytes, kept.map(|kept| BackupFile { stays: false, ..kept.clone() })));
     }
     let is_there: BTreeSet<&str> = names.iter().map(String::as_str).collect();
     for kept in known.values().filter(|kept| !is_there.contains(kept.name.as_str())) {
@@ -268,7 +278,10 @@ pub fn back_up(
         // What a start has lost without a row that names it, no later one knows of.
         let stays = kept.stays || (is_damaged && !is_named);
         if is_named || stays {
-            copied.kept.push(kept.name.clone());
+            match kept.stays {
+                true => copied.stays += 1,
+                false => copied.kept.push(kept.name.clone()),
+            }
             old_bytes += kept.bytes;
             plan.push((kept.name.as_str(), kept.bytes, Some(BackupFile { stays, ..(*kept).clone() })));
         }
@@ -345,9 +358,14 @@ fn segment_of(name: &str) -> Option<u64> {
 fn forked_from(file: &dyn DiskFile, (name, bytes): (&str, u64), (to, before): (&dyn Disk, &Manifest)) -> Option<u64> {
     let (_, number) = name.strip_prefix("log/").and_then(super::segment::parse_name)?;
     let header = Header::read(file).ok().flatten().filter(|header| header.kind == Kind::Commit)?;
-    let of_backup = before.files.iter().find(|kept| kept.name == name).and_then(|kept| to.open(&kept.stored).ok());
-    if of_backup.is_some_and(|of_backup| head(&*of_backup, HEAD_BYTES).ok() == head(file, HEAD_BYTES).ok()) {
-        return None;
+    if let Some(kept) = before.files.iter().find(|kept| kept.name == name) {
+        let there = to.open(&kept.stored).and_then(|there| head(&*there, HEAD_BYTES));
+        // What the stick has lost is made again.
+        let is_another = there
+            .is_ok_and(|there| there.iter().any(|octet| *octet != 0) && Some(there) != head(file, HEAD_BYTES).ok());
+        if !is_another {
+            return None;
+        }
     }
     let first = Batch::read(file, (number, Some(header.salt)), PAGE_BYTES, bytes).ok().flatten()?;
     (first.sequence < before.batch.0).then(|| first.sequence.saturating_sub(1))

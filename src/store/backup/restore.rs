@@ -175,7 +175,7 @@ impl<'a> Restoring<'a> {
 /// Whether a restore may have made a file of this name, or the start of what it copied.
 fn is_of_restore(name: &str) -> bool {
     let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
-    let file = file.strip_suffix(".tmp").unwrap_or(file);
+    let file = [".tmp", ".new"].iter().find_map(|end| file.strip_suffix(end)).unwrap_or(file);
     match folder {
         "" => is_of_root(file),
         "tls" => true,
