@@ -28,6 +28,14 @@ async fn filled(disk: &SimDisk, workers: &Workers, messages: u64) -> Store {
     store
 }
 
+/// The same, and a stick with a backup of it.
+async fn backed_up(workers: &Workers, messages: u64) -> (SimDisk, SimDisk, Store) {
+    let (disk, stick) = (SimDisk::new(), SimDisk::new());
+    let store = filled(&disk, workers, messages).await;
+    back_up(&store, &disk, &stick).await.unwrap();
+    (disk, stick, store)
+}
+
 async fn more(store: &Store, messages: u64) {
     for n in 0..messages {
         let bytes = if n % 7 == 6 { 90_000 } else { 3_000 };
@@ -176,9 +184,7 @@ fn a_stick_pulled_out_at_any_operation_leaves_the_backup_before() {
 fn a_restore_that_fails_and_is_cut_leaves_a_mark_or_nothing() {
     let workers = workers();
     smol::block_on(async {
-        let (disk, stick) = (SimDisk::new(), SimDisk::new());
-        let store = filled(&disk, &workers, 20).await;
-        back_up(&store, &disk, &stick).await.unwrap();
+        let (_disk, stick, _store) = backed_up(&workers, 20).await;
         let manifest = backup::newest(&stick).unwrap();
         let last = manifest.files.last().unwrap();
         let mut contents = stick.contents(&last.stored).unwrap();
@@ -211,9 +217,7 @@ fn a_restore_that_fails_and_is_cut_leaves_a_mark_or_nothing() {
 fn a_changed_octet_anywhere_in_a_backup_is_found() {
     let workers = workers();
     smol::block_on(async {
-        let (disk, stick) = (SimDisk::new(), SimDisk::new());
-        let store = filled(&disk, &workers, 20).await;
-        back_up(&store, &disk, &stick).await.unwrap();
+        let (_disk, stick, _store) = backed_up(&workers, 20).await;
         let manifest = backup::newest(&stick).unwrap();
         for file in &manifest.files {
             for at in [0, file.bytes / 2, file.bytes - 1] {
@@ -252,9 +256,7 @@ async fn another(workers: &Workers, messages: u64) -> (SimDisk, Store) {
 fn another_stores_folder_is_refused_and_left_as_it_is() {
     let workers = workers();
     smol::block_on(async {
-        let (disk, stick) = (SimDisk::new(), SimDisk::new());
-        let store = filled(&disk, &workers, 20).await;
-        back_up(&store, &disk, &stick).await.unwrap();
+        let (disk, stick, store) = backed_up(&workers, 20).await;
         let (other, others) = another(&workers, 21).await;
         let before = all(&stick);
         assert!(matches!(back_up(&others, &other, &stick).await, Err(BackupError::OtherStore)));
@@ -275,9 +277,7 @@ fn another_stores_folder_is_refused_and_left_as_it_is() {
 fn a_store_that_was_restored_or_salvaged_goes_on_with_its_folder() {
     let workers = workers();
     smol::block_on(async {
-        let (disk, stick) = (SimDisk::new(), SimDisk::new());
-        let store = filled(&disk, &workers, 60).await;
-        back_up(&store, &disk, &stick).await.unwrap();
+        let (_disk, stick, store) = backed_up(&workers, 60).await;
         drop(store);
         let (there, again) = restored(&stick, &workers, true);
         more(&again, 1).await;
@@ -312,9 +312,7 @@ fn without_identity(stick: &SimDisk) {
 fn a_folder_that_does_not_say_whose_it_is_is_used_on_by_its_own_store_alone() {
     let workers = workers();
     smol::block_on(async {
-        let (disk, stick) = (SimDisk::new(), SimDisk::new());
-        let store = filled(&disk, &workers, 20).await;
-        back_up(&store, &disk, &stick).await.unwrap();
+        let (disk, stick, store) = backed_up(&workers, 20).await;
         without_identity(&stick);
         let (other, others) = another(&workers, 21).await;
         let before = all(&stick);
@@ -333,9 +331,7 @@ fn a_store_whose_identity_is_lost_starts_and_its_old_folder_stays() {
     let workers = workers();
     smol::block_on(async {
         for spoilt in [None, Some(&b"rubbish"[..]), Some(b"")] {
-            let (disk, stick) = (SimDisk::new(), SimDisk::new());
-            let store = filled(&disk, &workers, 20).await;
-            back_up(&store, &disk, &stick).await.unwrap();
+            let (disk, stick, store) = backed_up(&workers, 20).await;
             drop(store);
             let disk = disk.revive();
             match spoilt {
@@ -448,9 +444,7 @@ fn kills_and_cuts_between_backups_are_no_other_way() {
 fn what_one_start_has_lost_stays_in_the_backup_after_others() {
     let workers = workers();
     smol::block_on(async {
-        let (disk, stick) = (SimDisk::new(), SimDisk::new());
-        let store = filled(&disk, &workers, 60).await;
-        back_up(&store, &disk, &stick).await.unwrap();
+        let (disk, stick, store) = backed_up(&workers, 60).await;
         more(&store, 1).await;
         back_up(&store, &disk, &stick).await.unwrap();
         let messages = store.stats().await.unwrap().messages;
@@ -480,9 +474,7 @@ fn what_one_start_has_lost_stays_in_the_backup_after_others() {
 fn one_of_two_manifests_is_enough() {
     let workers = workers();
     smol::block_on(async {
-        let (disk, stick) = (SimDisk::new(), SimDisk::new());
-        let store = filled(&disk, &workers, 5).await;
-        back_up(&store, &disk, &stick).await.unwrap();
+        let (disk, stick, store) = backed_up(&workers, 5).await;
         let whole = backup::newest(&stick).unwrap();
         let names = ["MANIFEST-1", "MANIFEST-1.copy"];
         let spoil = |stick: &SimDisk, name: &str, way: u32| match way {
@@ -518,29 +510,23 @@ fn one_of_two_manifests_is_enough() {
 
 #[test]
 fn a_restore_removes_nothing_that_none_has_made() {
-    let workers = workers();
-    smol::block_on(async {
-        let (disk, stick) = (SimDisk::new(), SimDisk::new());
-        let store = filled(&disk, &workers, 5).await;
-        back_up(&store, &disk, &stick).await.unwrap();
-        // A file that only has the mark's name.
+    // A file that only has the mark's name.
+    let to = SimDisk::new();
+    to.put("restoring", b"the old chairs");
+    to.put("thesis.txt", b"words");
+    let before = all(&to);
+    assert!(matches!(Restoring::begin(&to), Err(BackupError::NotEmpty(_))));
+    assert!(all(&to) == before);
+    // A restore that was cut short, and somebody's files beside it.
+    for name in ["thesis.txt", "log/thesis.txt", "log/0000000001.commit.odt"] {
         let to = SimDisk::new();
-        to.put("restoring", b"the old chairs");
-        to.put("thesis.txt", b"words");
+        drop(Restoring::begin(&to).unwrap());
+        to.put(name, b"words");
+        to.put("log/0000000001.commit", b"copied");
         let before = all(&to);
-        assert!(matches!(Restoring::begin(&to), Err(BackupError::NotEmpty(_))));
-        assert!(all(&to) == before);
-        // A restore that was cut short, and somebody's files beside it.
-        for name in ["thesis.txt", "log/thesis.txt", "log/0000000001.commit.odt"] {
-            let to = SimDisk::new();
-            drop(Restoring::begin(&to).unwrap());
-            to.put(name, b"words");
-            to.put("log/0000000001.commit", b"copied");
-            let before = all(&to);
-            assert!(matches!(Restoring::begin(&to), Err(BackupError::NotEmpty(_))), "{name}");
-            assert!(all(&to) == before, "{name}");
-        }
-    });
+        assert!(matches!(Restoring::begin(&to), Err(BackupError::NotEmpty(_))), "{name}");
+        assert!(all(&to) == before, "{name}");
+    }
 }
 
 #[test]
@@ -652,9 +638,7 @@ fn two_that_came_of_one_backup_do_not_take_each_others_folder() {
     let workers = workers();
     smol::block_on(async {
         for who_first in 0..3 {
-            let (disk, stick) = (SimDisk::new(), SimDisk::new());
-            let store = filled(&disk, &workers, 20).await;
-            back_up(&store, &disk, &stick).await.unwrap();
+            let (disk, stick, store) = backed_up(&workers, 20).await;
             let (one_disk, one) = restored(&stick, &workers, true);
             // Chance is not the same on another disk, which here depends on what has happened on it.
             let another = SimDisk::new();

@@ -285,19 +285,15 @@ fn next_batch(
     Ok(None)
 }
 
-/// What lies in a segment behind the last batch of the log.
+/// What is to be seen behind the last batch of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Behind {
-    /// Zeros: it is the last.
+    /// Zeros, or nothing in a segment of a version before, which says nothing by it: it is the last.
     Zeros,
-    /// Not an octet: what came behind it is lost.
-    Nothing,
-    /// The same in a segment of a version before, which says nothing by it.
-    Unsaid,
     /// What may have been another batch.
     Rest,
-    /// The same, up to the end of the file: there was more.
-    Cut,
+    /// Something was there and is lost: not an octet follows, or the file ends in the middle of something.
+    Lost,
 }
 
 /// Looks behind the last batch, and gives all but a page of the zeros written ahead back: what a kill or a cut leaves of them,
@@ -305,7 +301,7 @@ pub(crate) enum Behind {
 pub(crate) fn give_back_zeros(disk: &dyn Disk, last: Position) -> io::Result<Behind> {
     let file = disk.open(&file_name(Kind::Commit, last.segment))?;
     let (end, len) = (end_before_zeros(&*file, last.end)?, file.len()?);
-    let keep = end.max(last.end).saturating_add(PAGE_BYTES);
+    let keep = end.saturating_add(PAGE_BYTES);
     if keep < len
         && let Err(error) = file.truncate(keep)
     {
@@ -313,11 +309,11 @@ pub(crate) fn give_back_zeros(disk: &dyn Disk, last: Position) -> io::Result<Beh
     }
     Ok(match len.cmp(&last.end) {
         // It ends before what the index knows of it.
-        Ordering::Less => Behind::Cut,
-        Ordering::Equal if marks_its_end(&*file)? => Behind::Nothing,
-        Ordering::Equal => Behind::Unsaid,
+        Ordering::Less => Behind::Lost,
+        Ordering::Equal if marks_its_end(&*file)? => Behind::Lost,
+        Ordering::Equal => Behind::Zeros,
         Ordering::Greater if end == last.end => Behind::Zeros,
-        Ordering::Greater if end == len => Behind::Cut,
+        Ordering::Greater if end == len => Behind::Lost,
         Ordering::Greater => Behind::Rest,
     })
 }

@@ -227,19 +227,15 @@ impl Log {
         Ok(())
     }
 
-    /// What comes next goes into a new segment.
-    pub(crate) fn seal_off(&mut self) {
-        self.rest();
-        self.planned = None;
-    }
-
     /// A number that no segment begun so far reaches.
     pub(crate) fn bound(&self) -> u64 {
         self.segments.next()
     }
 
-    /// Gives the zeros behind the last batch back, but for a page, which shows at the next start that nothing followed.
-    pub(crate) fn rest(&mut self) {
+    /// What comes next goes into a new segment. Gives the zeros behind the last batch back, but for a page, which shows at a start
+    /// that nothing followed.
+    pub(crate) fn leave(&mut self) {
+        self.planned = None;
         if let Some(current) = self.current.take()
             && let Err(error) = end_with_zeros(&*current.file, current.end)
         {

@@ -185,10 +185,10 @@ pub(crate) fn start(
     let end = held.as_ref().map_or(last, |(_, after, _)| *after);
     if end.segment != 0 {
         damage.uncertain_end = match give_back_zeros(&**disk, end).unwrap_or(Behind::Rest) {
-            Behind::Zeros | Behind::Unsaid => false,
+            Behind::Zeros => false,
             // No damage: a kill or a cut in the middle of a batch looks like that too.
             Behind::Rest => reading.proves_end,
-            Behind::Nothing | Behind::Cut => true,
+            Behind::Lost => true,
         };
     }
     let mut log = Log::new(disk.clone(), segments.clone(), last);

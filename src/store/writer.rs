@@ -152,7 +152,7 @@ impl Writer {
 
     /// Seals what was written so far.
     fn leave(&mut self) -> Left {
-        self.log.seal_off();
+        self.log.leave();
         // What is begun from now on is not in it, so it must be counted before.
         let bound = self.log.bound();
         self.shared.bodies.leave();
@@ -411,7 +411,7 @@ impl Writer {
         if self.commits > 0 {
             drop(self.checkpoint());
         }
-        self.log.rest();
+        self.log.leave();
         self.shared.bodies.close();
         self.shared.index.close();
         drop(self.shared.lock.lock().unwrap_or_else(PoisonError::into_inner).take());

@@ -20,7 +20,7 @@ use crate::store::identity;
 const FIRST_LINE: &str = "pigeon backup 1";
 pub(super) const PREFIX: &str = "MANIFEST-";
 /// What follows the number in the name of its copy.
-pub(super) const COPY: &str = ".copy";
+const COPY: &str = ".copy";
 /// The folders in it, and in a data directory.
 pub(super) const FOLDERS: [&str; 3] = ["log", "snapshots", "tls"];
 /// A manifest is never longer.
@@ -56,11 +56,20 @@ pub struct BackupFile {
     pub stays: bool,
 }
 
+/// The number in the name of a manifest or its copy.
+pub(super) fn number_of(name: &str) -> Option<u64> {
+    name.strip_suffix(COPY).unwrap_or(name).strip_prefix(PREFIX)?.parse().ok()
+}
+
+/// The files that a manifest lies in: its own and its copy.
+fn names_of(number: u64) -> [String; 2] {
+    ["", COPY].map(|end| format!("{PREFIX}{number}{end}"))
+}
+
 /// Numbers of the manifests there are, ascending.
 pub(super) fn numbers(disk: &dyn Disk) -> Result<Vec<u64>, BackupError> {
     let names = disk.list("").map_err(|error| BackupError::Backup("its folder".to_owned(), error))?;
-    let number = |name: &str| name.strip_suffix(COPY).unwrap_or(name).strip_prefix(PREFIX)?.parse().ok();
-    let mut numbers: Vec<u64> = names.iter().filter_map(|name| number(name)).collect();
+    let mut numbers: Vec<u64> = names.iter().filter_map(|name| number_of(name)).collect();
     numbers.sort_unstable();
     numbers.dedup();
     Ok(numbers)
@@ -70,13 +79,8 @@ pub(super) fn numbers(disk: &dyn Disk) -> Result<Vec<u64>, BackupError> {
 pub fn newest(disk: &dyn Disk) -> Result<Manifest, BackupError> {
     let mut outcome = Err(BackupError::Nothing);
     for number in numbers(disk)?.into_iter().rev() {
-        let name = format!("{PREFIX}{number}");
-        outcome = read(disk, &name, number);
-        if outcome.is_err()
-            && let Ok(copy) = read(disk, &(name + COPY), number)
-        {
-            outcome = Ok(copy);
-        }
+        let [own, copy] = names_of(number);
+        outcome = read(disk, &own, number).or_else(|error| read(disk, &copy, number).map_err(|_| error));
         if outcome.is_ok() {
             break;
         }
@@ -98,9 +102,9 @@ pub(super) fn read(disk: &dyn Disk, name: &str, number: u64) -> Result<Manifest,
 }
 
 impl Manifest {
-    /// The name of its own file.
-    pub fn name(&self) -> String {
-        format!("{PREFIX}{}", self.number)
+    /// The files that it lies in: its own and its copy.
+    pub fn names(&self) -> [String; 2] {
+        names_of(self.number)
     }
 
     /// Octets of all its files.

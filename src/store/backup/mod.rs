@@ -21,7 +21,7 @@ use super::rows;
 use super::segment::{Header, Kind, PAGE_BYTES};
 use super::snapshot::SnapshotError;
 use super::{Refusal, Shared, Store};
-use manifest::{COPY, FOLDERS, PREFIX, is_inside, numbers};
+use manifest::{FOLDERS, PREFIX, is_inside, number_of, numbers};
 use smol::lock::MutexGuardArc;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -337,7 +337,7 @@ pub fn back_up(
     let manifest = Manifest { number, batch, store, made_s, files };
     let text = manifest.text();
     // Twice: without it all of the backup would be of no use.
-    for name in [manifest.name(), manifest.name() + COPY] {
+    for name in manifest.names() {
         let made = create_whole(to, &name, &[(0, text.as_bytes())]).and_then(|file| file.sync());
         made.map_err(|error| BackupError::Backup(name.clone(), error))?;
         if manifest::read(to, &name, number)? != manifest {
@@ -356,7 +356,7 @@ fn segment_of(name: &str) -> Option<u64> {
 /// The last batch that a store shares with its backup, when this segment of it is not the backup's and begins with a batch
 /// before the last one there: a start writes that one again, and no other.
 fn forked_from(file: &dyn DiskFile, (name, bytes): (&str, u64), (to, before): (&dyn Disk, &Manifest)) -> Option<u64> {
-    let (_, number) = name.strip_prefix("log/").and_then(super::segment::parse_name)?;
+    let number = segment_of(name)?;
     let header = Header::read(file).ok().flatten().filter(|header| header.kind == Kind::Commit)?;
     if let Some(kept) = before.files.iter().find(|kept| kept.name == name) {
         let there = to.open(&kept.stored).and_then(|there| head(&*there, HEAD_BYTES));
@@ -489,11 +489,9 @@ fn clear(to: &dyn Disk, manifest: Option<&Manifest>, before: Option<&Manifest>) 
         }
     };
     let kept = manifest.map(|manifest| manifest.number);
-    for number in numbers(to).unwrap_or_default().into_iter().filter(|number| Some(*number) != kept) {
-        remove(&format!("{PREFIX}{number}"));
-        let copy = format!("{PREFIX}{number}{COPY}");
-        if to.open(&copy).is_ok() {
-            remove(&copy);
+    for name in to.list("").unwrap_or_default() {
+        if number_of(&name).is_some_and(|number| Some(number) != kept) {
+            remove(&name);
         }
     }
     for folder in FOLDERS {

@@ -8,7 +8,7 @@
 //! | the index is made anew and raised      | the mark, and files                     | the same                        |
 //! | the mark is removed, the folder synced | everything, with the mark or without it | whoever restores again, or none |
 
-use super::manifest::{COPY, FOLDERS};
+use super::manifest::FOLDERS;
 use super::{BackupError, Manifest, Progress, copy, folder_of, identity, segment_of};
 use crate::store::disk::{Disk, DiskFile, Lock, create_whole, is_unreadable};
 use crate::store::log::end_with_zeros;
@@ -136,9 +136,10 @@ impl<'a> Restoring<'a> {
                 error => error,
             })?;
             let is_damaged = crc != Some(file.crc) || unreadable;
-            if is_damaged && let Err(error) = open(&manifest.name()).or_else(|_| open(&(manifest.name() + COPY))) {
+            let [own, copy] = manifest.names();
+            if is_damaged && let Err(error) = open(&own).or_else(|_| open(&copy)) {
                 // The stick has gone.
-                return Err(BackupError::Backup(manifest.name(), error));
+                return Err(BackupError::Backup(own, error));
             }
             if is_damaged {
                 damaged.push(file.stored.clone());
@@ -148,10 +149,9 @@ impl<'a> Restoring<'a> {
             }
         }
         // Its end is known, and nothing was lost behind it.
-        let commits = manifest.files.iter().filter_map(|file| segment_of(&file.name).map(|number| (number, file)));
-        let commits = commits.filter(|(_, file)| file.name.ends_with(".commit"));
-        if let Some((_, last)) =
-            commits.max_by_key(|(number, _)| *number).filter(|(_, last)| !damaged.contains(&last.stored))
+        let last = manifest.files.iter().filter(|file| file.name.ends_with(".commit"));
+        if let Some(last) =
+            last.max_by_key(|file| segment_of(&file.name)).filter(|last| !damaged.contains(&last.stored))
         {
             let ended = to.open(&last.name).and_then(|file| end_with_zeros(&*file, last.bytes));
             ended.map_err(|error| BackupError::Store(last.name.clone(), error))?;
