@@ -25,7 +25,7 @@ struct World {
     options: WireOptions,
     hand: Arc<Simulated>,
     alice: AccountId,
-    _data: TempDir,
+    data: TempDir,
 }
 
 /// example.org with alice, whose INBOX holds `messages`.
@@ -54,7 +54,7 @@ fn world_with<T>(budget_bytes: usize, messages: &[&[u8]], test: impl AsyncFnOnce
             tls: Tls::in_memory().unwrap(),
         };
         let options = WireOptions { budget: Budget::new(budget_bytes), clock, stop: Arc::new(Stop::new()) };
-        let world = World { executor: Arc::new(Executor::new()), context, options, hand, alice, _data: data };
+        let world = World { executor: Arc::new(Executor::new()), context, options, hand, alice, data };
         for message in messages {
             world.deliver(message).await;
         }
@@ -266,6 +266,43 @@ fn a_message_that_imap_has_taken_out_is_refused_and_quit_does_not_mind() {
         assert_eq!(client.answer("LIST").await, b".\r\n");
         client.say("QUIT").await;
         client.expect("+OK").await;
+    });
+}
+
+/// Nothing can be said in the middle of a message, so the session ends there: once, and not whenever a client comes for its mail.
+#[test]
+fn a_damaged_message_holds_up_no_other_for_ever() {
+    let mut state = 1_u32;
+    let mut octet = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        b'0' + (state >> 26) as u8
+    };
+    // No compression makes it smaller.
+    let noise: Vec<u8> = (0..150_000).map(|n| if n % 75 == 74 { b'\n' } else { octet() }).collect();
+    let large = [b"Subject: a\r\n\r\n", &noise[..]].concat();
+    world(&[b"a\r\n", &large, b"b\r\n"], async |world| {
+        let mut flipped = 0;
+        for entry in std::fs::read_dir(world.data.path().join("log")).unwrap() {
+            let path = entry.unwrap().path();
+            let mut octets = std::fs::read(&path).unwrap();
+            if let Some(at) = memchr::memmem::find(&octets, &large[149_000..149_100]) {
+                octets[at] ^= 1;
+                std::fs::write(&path, octets).unwrap();
+                flipped += 1;
+            }
+        }
+        assert_eq!(flipped, 1);
+        let mut client = world.log_in().await;
+        client.say("RETR 2").await;
+        client.expect("+OK 150014 ").await;
+        let got = client.rest().await;
+        assert!(got.len() >= 64 * 1024 && !got.ends_with("\r\n.\r\n"), "{} octets", got.len());
+        let mut client = world.log_in().await;
+        assert_eq!(client.answer("RETR 1").await, b"a\r\n.\r\n");
+        client.say("RETR 2").await;
+        client.expect("-ERR [SYS/PERM] ").await;
+        assert_eq!(client.answer("RETR 3").await, b"b\r\n.\r\n");
+        assert_eq!(client.answer("TOP 2 0").await, b"Subject: a\r\n\r\n.\r\n");
     });
 }
 

@@ -8,6 +8,7 @@ pub(super) const FILE: &str = "pigeon-report.txt";
 pub(super) const FILE_BYTES_MAX: usize = 64 * 1024;
 const SERVER: &str = "Server: ";
 const ADDRESSES: &str = "Addresses: ";
+const ALL_IS_WELL: &str = "All is well.";
 const NO_ADDRESS: &str = "none yet: the network has given none";
 
 /// What was found, and what there is to connect to.
@@ -34,7 +35,7 @@ pub(super) fn print(facts: &Facts<'_>) -> String {
         _ if !facts.has_data => {
             "This board takes no mail and gives none out: the data partition of its card cannot be used."
         }
-        None => "All is well.",
+        None => ALL_IS_WELL,
         Some(Severity::Warning) => "All is taken over, with remarks:",
         Some(Severity::Error) => {
             "There are mistakes. What made sense is done; correct the rest and start the board again:"
@@ -85,10 +86,14 @@ pub(super) fn with_addresses(report: &str, name: Option<&str>, addresses: &[Stri
     report.lines().map(line).collect()
 }
 
-/// The report with another line at its end, unless it has it.
+/// The report with another line at its end, unless it has it; it does not go on calling all well. `into_report` of the image's scripts
+/// does the same.
 pub(super) fn with_line(report: &str, line: &str) -> String {
     let text: String = report.lines().map(|line| format!("{line}\n")).collect();
-    if text.contains(line) { text } else { format!("{text}\n{line}\n") }
+    if text.contains(line) {
+        return text;
+    }
+    format!("{}\n{line}\n", text.replacen(ALL_IS_WELL, "All is well, but for what stands at the end.", 1))
 }
 
 /// As every editor on every computer shows it.
@@ -135,5 +140,6 @@ mod tests {
         assert!(taken.contains("Server: pigeon-2.local\n") && !taken.contains("pigeon.local"), "{taken}");
         let twice = with_line(&with_line(&later, "It fell back."), "It fell back.");
         assert_eq!(twice.matches("It fell back.").count(), 1);
+        assert!(!twice.contains("All is well.") && twice.contains("All is well, but for what stands at the end."));
     }
 }

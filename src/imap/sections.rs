@@ -13,8 +13,6 @@ use std::collections::VecDeque;
 const DECODED_FACTOR: usize = 64;
 /// Header octets filtered at once.
 const FILTER_BYTES: usize = 4 * 1024;
-/// What stands for octets that cannot be read once the literal has been announced; the tagged reply is NO then.
-const PAD: [u8; 512] = [b' '; 512];
 
 /// What is asked for.
 #[derive(Clone, Copy)]
@@ -55,12 +53,10 @@ impl<'a> Octets<'a> {
         }
     }
 
-    /// Makes sure that octets up to `end` can be asked for.
-    async fn open(&mut self, end: u64) -> Result<(), Refusal> {
-        if end > self.head.len() as u64 {
-            self.reader().await?;
-        }
-        Ok(())
+    /// Finds out, before they are promised, whether these can be read, as far as it costs nothing.
+    async fn try_out(&mut self, span: Span) -> Result<(), Refusal> {
+        let first = span.offset.max(self.head.len() as u64);
+        if first < span.end() { self.reader().await?.try_out(first..span.end()).await } else { Ok(()) }
     }
 
     async fn reader(&mut self) -> Result<&mut BodyReader, Refusal> {
@@ -207,8 +203,9 @@ impl<'a> Source<'a> {
         Self { message, summary, octets: Octets::new(store, message, head) }
     }
 
-    /// Sends what is in `out`, then the section as a literal, or NIL when there is none. What could not be read is told
-    /// by the refusal; the reply is well formed nevertheless.
+    /// Sends what is in `out`, then the section as a literal; NIL when there is none, and when it cannot be read, which the
+    /// refusal tells. What is found unreadable in the middle of a literal ends the session: whatever stood there instead would be
+    /// taken, and kept, for the message. The next to ask for it has NIL.
     pub(super) async fn send(
         &mut self,
         wire: &mut Wire,
@@ -219,33 +216,41 @@ impl<'a> Source<'a> {
             out.extend_from_slice(b"NIL");
             return Ok(None);
         };
-        let octets = match measure(&mut self.octets, content).await {
-            Ok(octets) => octets,
+        let (first, count) = match measure(&mut self.octets, content, section.partial).await {
+            Ok(window) => window,
             Err(refusal) => {
                 out.extend_from_slice(b"NIL");
                 return Ok(Some(refusal));
             }
         };
-        let (first, count) = window(section.partial, octets);
         write::literal_head(out, count);
         wire.send(out).await?;
         out.clear();
-        let sent = match content {
-            Content::Span(span) => send_span(wire, &mut self.octets, span.offset.saturating_add(first), count).await,
-            Content::Fields(span, names) => send_fields(wire, &mut self.octets, span, names, (first, count)).await,
-        };
-        let (missing, failed) = sent.map_err(|_| End::Broken)?;
-        pad(wire, missing).await.map_err(|_| End::Broken)?;
-        Ok(failed)
+        match content {
+            Content::Span(span) => send_span(wire, &mut self.octets, within(span, first, count)).await?,
+            Content::Fields(span, names) => send_fields(wire, &mut self.octets, span, names, (first, count)).await?,
+        }
+        Ok(None)
     }
 }
 
-/// How many octets the content has.
-async fn measure(octets: &mut Octets<'_>, content: Content<'_>) -> Result<u64, Refusal> {
+/// The first octet and the count of what is asked for of the content.
+async fn measure(
+    octets: &mut Octets<'_>,
+    content: Content<'_>,
+    partial: Option<Partial>,
+) -> Result<(u64, u64), Refusal> {
     match content {
-        Content::Span(span) => octets.open(span.end()).await.map(|()| span.octets),
-        Content::Fields(span, names) => count_fields(octets, span, names).await,
+        Content::Span(span) => {
+            let (first, count) = window(partial, span.octets);
+            octets.try_out(within(span, first, count)).await.map(|()| (first, count))
+        }
+        Content::Fields(span, names) => Ok(window(partial, count_fields(octets, span, names).await?)),
     }
+}
+
+fn within(span: Span, first: u64, octets: u64) -> Span {
+    Span { offset: span.offset.saturating_add(first), octets }
 }
 
 /// The first octet and the count of a partial, within what there is.
@@ -259,23 +264,15 @@ fn window(partial: Option<Partial>, octets: u64) -> (u64, u64) {
     }
 }
 
-/// What is left to send when it ends early, and why.
-type Sent = Result<(u64, Option<Refusal>), crate::net::WireError>;
-
-async fn send_span(wire: &mut Wire, reader: &mut Octets<'_>, offset: u64, count: u64) -> Sent {
-    let (mut offset, mut left) = (offset, count);
-    while left > 0 {
-        let chunk = match reader.at(offset).await {
-            Ok([]) => return Ok((left, Some(Refusal::Damaged))),
-            Ok(chunk) => chunk,
-            Err(refusal) => return Ok((left, Some(refusal))),
-        };
-        let count = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        send_octets(wire, chunk.get(..count).unwrap_or_default()).await?;
-        offset = offset.saturating_add(count as u64);
-        left = left.saturating_sub(count as u64);
+async fn send_span(wire: &mut Wire, reader: &mut Octets<'_>, span: Span) -> Result<(), End> {
+    let mut offset = span.offset;
+    while offset < span.end() {
+        let chunk = reader.at(offset).await.map_err(|_| End::Broken)?;
+        let octets = head(chunk, span.end() - offset).ok_or(End::Broken)?;
+        send_octets(wire, octets).await?;
+        offset = offset.saturating_add(octets.len() as u64);
     }
-    Ok((0, None))
+    Ok(())
 }
 
 async fn count_fields(reader: &mut Octets<'_>, span: Span, names: FieldNames<'_>) -> Result<u64, Refusal> {
@@ -300,19 +297,14 @@ async fn send_fields(
     span: Span,
     names: FieldNames<'_>,
     (first, count): (u64, u64),
-) -> Sent {
+) -> Result<(), End> {
     let mut filter = FieldFilter::new(names);
     let (mut skip, mut left) = (first, count);
     let mut offset = span.offset;
     let mut kept = Vec::new();
     while left > 0 && offset < span.end() {
-        let chunk = match reader.at(offset).await {
-            Ok(chunk) => chunk,
-            Err(refusal) => return Ok((left, Some(refusal))),
-        };
-        let Some(header) = head(chunk, span.end() - offset) else {
-            return Ok((left, Some(Refusal::Damaged)));
-        };
+        let chunk = reader.at(offset).await.map_err(|_| End::Broken)?;
+        let header = head(chunk, span.end() - offset).ok_or(End::Broken)?;
         for piece in header.chunks(FILTER_BYTES) {
             kept.clear();
             filter.feed(piece, &mut |octets| kept.extend_from_slice(octets));
@@ -324,7 +316,7 @@ async fn send_fields(
     filter.finish(&mut |octets| kept.extend_from_slice(octets));
     send_windowed(wire, &kept, &mut skip, &mut left).await?;
     // It was counted a moment ago, and stored bodies never change.
-    Ok((left, (left > 0).then_some(Refusal::Damaged)))
+    if left == 0 { Ok(()) } else { Err(End::Broken) }
 }
 
 /// The first octets of a chunk, at most `octets`; `None` when the body has ended.
@@ -333,12 +325,7 @@ fn head(chunk: &[u8], octets: u64) -> Option<&[u8]> {
     chunk.get(..count).filter(|head| !head.is_empty())
 }
 
-async fn send_windowed(
-    wire: &mut Wire,
-    octets: &[u8],
-    skip: &mut u64,
-    left: &mut u64,
-) -> Result<(), crate::net::WireError> {
+async fn send_windowed(wire: &mut Wire, octets: &[u8], skip: &mut u64, left: &mut u64) -> Result<(), End> {
     let skipped = octets.len().min(usize::try_from(*skip).unwrap_or(usize::MAX));
     *skip = skip.saturating_sub(skipped as u64);
     let rest = octets.get(skipped..).unwrap_or_default();
@@ -348,22 +335,13 @@ async fn send_windowed(
 }
 
 /// Octets of a literal. NUL, which a message taken over SMTP may have and a literal may not, goes as 0x80.
-async fn send_octets(wire: &mut Wire, octets: &[u8]) -> Result<(), crate::net::WireError> {
+async fn send_octets(wire: &mut Wire, octets: &[u8]) -> Result<(), End> {
     if memchr::memchr(0, octets).is_none() {
-        return wire.send(octets).await;
+        return wire.send(octets).await.map_err(|_| End::Broken);
     }
     for piece in octets.chunks(FILTER_BYTES) {
         let piece: Vec<u8> = piece.iter().map(|&octet| if octet == 0 { 0x80 } else { octet }).collect();
-        wire.send(&piece).await?;
-    }
-    Ok(())
-}
-
-async fn pad(wire: &mut Wire, octets: u64) -> Result<(), crate::net::WireError> {
-    let mut left = octets;
-    while let Some(piece) = head(&PAD, left) {
-        wire.send(piece).await?;
-        left = left.saturating_sub(piece.len() as u64);
+        wire.send(&piece).await.map_err(|_| End::Broken)?;
     }
     Ok(())
 }

@@ -192,7 +192,7 @@ async fn retrieve(
         }
     };
     // The first octets are read before anything is promised.
-    let mut reader = match first_read(store, &message).await {
+    let mut reader = match first_read(store, &message, lines.is_none()).await {
         Ok(reader) => reader,
         Err(refusal) => {
             wire.put(words_for(&refusal));
@@ -221,9 +221,11 @@ async fn retrieve(
     wire.send(sender.end()).await
 }
 
-async fn first_read(store: &Store, message: &Message) -> Result<BodyReader, Refusal> {
+/// What breaks off in the middle ends the session, and no mail behind it would ever come if it did so again.
+async fn first_read(store: &Store, message: &Message, whole: bool) -> Result<BodyReader, Refusal> {
     let mut reader = store.read(message.blob).await?;
-    reader.at(0).await?;
+    let octets = if whole { message.size } else { 1 };
+    reader.try_out(0..octets).await?;
     Ok(reader)
 }
 

@@ -126,6 +126,7 @@ pub(crate) struct Shared {
     index: index::Index,
     bodies: body::Bodies,
     files: reader::Files,
+    unreadable: reader::Unreadable,
     leases: Arc<lease::Leases>,
     watched: watch::Watched,
     queue: queue::Queue,
@@ -419,6 +420,7 @@ impl Store {
         let shared = Arc::new(Shared {
             bodies: body::Bodies::new(disk.clone(), segments.clone(), leases.clone()),
             files: reader::Files::new(disk.clone()),
+            unreadable: reader::Unreadable::default(),
             leases,
             watched: watch::Watched::default(),
             queue: queue::Queue::new(),

@@ -7,11 +7,15 @@ use super::rows::Extent;
 use super::segment::{Kind, file_name};
 use super::{BlobId, Refusal, Shared};
 use crate::base::Grant;
+use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Segments kept open for reading.
 const OPEN_FILES_MAX: usize = 16;
+/// Places kept in mind that could not be read.
+const UNREADABLE_MAX: usize = 64;
 
 /// Segments open for reading, most lately used last.
 #[derive(Debug)]
@@ -49,6 +53,32 @@ impl Files {
     /// Closes a segment that is about to be deleted, so that its octets become free.
     pub(crate) fn forget(&self, number: u64) {
         self.open.lock().unwrap_or_else(PoisonError::into_inner).retain(|(n, _)| *n != number);
+    }
+}
+
+/// Places in bodies where reading failed, latest last: a protocol in which nothing can be said in the middle of a message breaks
+/// off there the first time, and would each time again.
+#[derive(Debug, Default)]
+pub(crate) struct Unreadable(Mutex<VecDeque<(BlobId, u64)>>);
+
+impl Unreadable {
+    fn note(&self, blob: BlobId, offset: u64) {
+        self.forget(blob, offset);
+        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if places.len() >= UNREADABLE_MAX {
+            places.pop_front();
+        }
+        places.push_back((blob, offset));
+    }
+
+    fn forget(&self, blob: BlobId, offset: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|place| *place != (blob, offset));
+    }
+
+    fn within(&self, blob: BlobId, octets: &Range<u64>) -> Vec<u64> {
+        let places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let offsets = places.iter().filter(|(of, offset)| *of == blob && octets.contains(offset));
+        offsets.map(|(_, offset)| *offset).collect()
     }
 }
 
@@ -112,6 +142,17 @@ impl BodyReader {
         self.size == 0
     }
 
+    /// Finds out, before their number is promised to anybody, whether `octets` can be read, as far as it costs nothing: reads
+    /// where they begin, and wherever in them reading has failed before.
+    pub async fn try_out(&mut self, octets: Range<u64>) -> Result<(), Refusal> {
+        for offset in self.shared.unreadable.within(self.blob, &octets) {
+            self.at(offset).await?;
+            self.shared.unreadable.forget(self.blob, offset);
+        }
+        self.at(octets.start).await?;
+        Ok(())
+    }
+
     /// The octets from `offset` to the end of the chunk that holds it (at most 64 KiB); empty at the end.
     pub async fn at(&mut self, offset: u64) -> Result<&[u8], Refusal> {
         if offset >= self.size {
@@ -138,7 +179,11 @@ impl BodyReader {
         let extent = *self.extents.get(number).ok_or(Refusal::Damaged)?;
         let shared = self.shared.clone();
         let read = move || read_chunk(&shared.files, &extent, start, place, offset);
-        let found = match self.shared.workers.run(read).await {
+        let read = self.shared.workers.run(read).await;
+        if let Some(Err(_)) = &read {
+            self.shared.unreadable.note(self.blob, offset);
+        }
+        let found = match read {
             Some(Ok(found)) => found,
             Some(Err(ReadError::Disk(error))) if error.kind() == io::ErrorKind::NotFound => {
                 log::error!("segment {}, where blob {} lies, is missing", extent.segment, self.blob.0);

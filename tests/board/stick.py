@@ -196,6 +196,8 @@ def of_every_kind(report, world):
     with Machine(card, world.folder / "full-stick", start=world.direct, extra=full.words()) as machine:
         _, _, match = machine.wait(BACKED_UP, world.patience)
         report.check(label, "no backup is said to be made", match[1] is None, match[0])
-        report.check(label, "the report says why", *machine.reports("the backup to the stick failed: .*(full|space|room)", world.patience / 10))
+        is_told, told = machine.reports("the backup to the stick failed: .*(full|space|room)", world.patience / 10)
+        report.check(label, "the report says why", is_told, told)
+        report.check(label, "and calls all else well", "All is well, but for what stands at the end." in told, told)
         machine.power_button(world.patience)
 

@@ -257,6 +257,76 @@ fn a_damaged_row_is_made_anew_and_costs_no_answer() {
     });
 }
 
+/// A message of about so many octets that no compression makes smaller, with `mark` at its end.
+fn noise(octets: usize, mark: &str) -> String {
+    let mut state = 1_u32;
+    let letters = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/"[(state >> 26) as usize])
+    });
+    format!("Subject: noise\r\n\r\n{}{mark}\r\n", letters.take(octets).collect::<String>())
+}
+
+/// Changes the octet in the log where `mark` lies, or changes it back.
+fn flip(folder: &std::path::Path, mark: &str) {
+    let mut flipped = 0;
+    for entry in std::fs::read_dir(folder.join("log")).unwrap() {
+        let path = entry.unwrap().path();
+        let mut octets = std::fs::read(&path).unwrap();
+        // All but its first octet, which is what changes.
+        if let Some(at) = memchr::memmem::find(&octets, &mark.as_bytes()[1..]) {
+            octets[at - 1] ^= 1;
+            std::fs::write(&path, octets).unwrap();
+            flipped += 1;
+        }
+    }
+    assert_eq!(flipped, 1, "{mark}");
+}
+
+/// What stands where octets cannot be read would be kept for the message.
+#[test]
+fn a_damaged_message_is_never_made_up_and_holds_up_no_other() {
+    World::run(|world| async move {
+        let mut client = world.inbox().await;
+        let (large, small) = (noise(150_000, "(far)"), noise(3_000, "(near)"));
+        for message in [SHORT, large.as_bytes(), small.as_bytes(), SHORT] {
+            assert!(client.append("INBOX", message).await.starts_with("OK"));
+        }
+        flip(world.folder.path(), "(far)");
+        flip(world.folder.path(), "(near)");
+        // All of it is in one chunk: nothing was promised.
+        let (untagged, reply) = client.command("FETCH 3 BODY.PEEK[]").await;
+        assert_eq!(lines(&untagged), ["* 3 FETCH (BODY[] NIL)"]);
+        assert!(reply.starts_with("NO [CORRUPTION] "), "{reply}");
+        // The damage is found in the middle of the literal.
+        client.send(b"x FETCH 1:4 BODY.PEEK[]\r\n").await;
+        let got = client.rest().await;
+        let (_, literal) = got.split_once(&format!("* 2 FETCH (BODY[] {{{}}}\r\n", large.len())).unwrap();
+        assert!(literal.len() >= 64 * 1024 && large.starts_with(literal), "{} octets", literal.len());
+        // The next to ask is told at once, and has all others.
+        let mut client = world.inbox().await;
+        for command in ["FETCH 1:4 BODY.PEEK[]", "FETCH 1:4 BODY.PEEK[]<0.200000>"] {
+            let (untagged, reply) = client.command(command).await;
+            let origin = if command.ends_with('>') { "<0>" } else { "" };
+            let whole = |n: u32| format!("* {n} FETCH (BODY[]{origin} {{24}}\r\nSubject: short\r\n\r\nbody\r\n)\r\n");
+            let nil = |n: u32| format!("* {n} FETCH (BODY[]{origin} NIL)\r\n");
+            let expected = [whole(1), nil(2), nil(3), whole(4)].concat();
+            assert_eq!(String::from_utf8_lossy(&untagged), expected, "{command}");
+            assert!(reply.starts_with("NO [CORRUPTION] "), "{reply}");
+        }
+        // What lies before it is there.
+        assert_eq!(client.ok("FETCH 2 BODY.PEEK[HEADER]").await.len(), 4);
+        let (untagged, reply) = client.command("FETCH 2 BODY.PEEK[]<0.60000>").await;
+        assert!(reply.starts_with("OK"), "{reply}");
+        assert!(memchr::memmem::find(&untagged, &large.as_bytes()[..60_000]).is_some());
+        // What can be read again is served again.
+        flip(world.folder.path(), "(far)");
+        let (untagged, reply) = client.command("FETCH 2 BODY.PEEK[]").await;
+        assert!(reply.starts_with("OK"), "{reply}");
+        assert!(memchr::memmem::find(&untagged, large.as_bytes()).is_some());
+    });
+}
+
 #[test]
 fn messages_of_all_sizes_come_whole_though_they_are_read_together() {
     World::run(|world| async move {

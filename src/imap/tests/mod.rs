@@ -33,7 +33,7 @@ struct World {
     wires: WireOptions,
     hand: Arc<Simulated>,
     panics: Rc<Cell<u32>>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl World {
@@ -60,8 +60,7 @@ impl World {
             tls: Tls::in_memory().unwrap(),
         };
         let wires = WireOptions { budget, clock, stop: Arc::new(Stop::new()) };
-        let world =
-            Rc::new(Self { executor: executor.clone(), context, wires, hand, panics: panics.clone(), _folder: folder });
+        let world = Rc::new(Self { executor: executor.clone(), context, wires, hand, panics: panics.clone(), folder });
         smol::block_on(executor.run(async {
             accounts.account_add("alice@example.org", &Secret::new(PASSWORD.into())).await.unwrap();
             test(world).await;
