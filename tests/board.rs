@@ -601,6 +601,16 @@ fn of_several_releases_the_latest_is_named_and_what_is_none_is_told() {
     assert_eq!(String::from_utf8_lossy(&told.get_output().stdout), "new.release\n");
     let said = String::from_utf8_lossy(&told.get_output().stderr).into_owned();
     assert!(said.contains("torn.release: ") && said.contains("no.release: ") && said.lines().count() == 2, "{said}");
+    // Who opens a pipe waits for somebody who writes to it.
+    assert!(std::process::Command::new("mkfifo").arg(board.0.path().join("pipe.release")).status().unwrap().success());
+    let newest_of_two = ["update", "--newest", "pipe.release", "new.release", "--system", "etc"];
+    let told = board.pigeon(&newest_of_two).timeout(std::time::Duration::from_secs(60)).assert().success();
+    assert_eq!(String::from_utf8_lossy(&told.get_output().stdout), "new.release\n");
+    assert!(String::from_utf8_lossy(&told.get_output().stderr).contains("pipe.release: this is no release file"));
+    for order in ["--check", "--apply"] {
+        let args = ["update", order, "pipe.release", "--system", "etc", "--boot", "boot", "--slot", "a"];
+        board.pigeon(&args).timeout(std::time::Duration::from_secs(60)).assert().code(1);
+    }
     // What runs and has no such version is later than none, and none is later.
     fs::write(board.0.path().join("etc/pigeon-version"), "1.0\n").unwrap();
     let told = board.pigeon(&newest).assert().success();

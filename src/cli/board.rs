@@ -122,6 +122,10 @@ fn system(args: &UpdateArgs, name: &str) -> Result<String, Failure> {
 }
 
 fn open_file(path: &Path, key: &str) -> Result<(BufReader<std::fs::File>, Release), ReleaseError> {
+    // To open a pipe would wait for who writes to it.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(ReleaseError::NotARelease);
+    }
     let mut file = BufReader::new(std::fs::File::open(path)?);
     let release = open(&mut file, key)?;
     Ok((file, release))
