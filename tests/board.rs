@@ -421,8 +421,19 @@ fn what_a_torn_text_swallows_is_neither_shown_nor_taken() {
 
 #[test]
 fn copies_of_a_file_whose_passwords_were_erased_are_told() {
-    let names = ["pigeon.toml~", ".pigeon.toml.swp", "Copy of pigeon.toml", "firstrun.sh"];
+    let names = [
+        "pigeon.toml~",
+        ".pigeon.toml.swp",
+        "Copy of pigeon.toml",
+        "firstrun.sh",
+        ".Trash-1000/files/pigeon.toml",
+        ".Trashes/501/pigeon.toml",
+        "$RECYCLE.BIN/$R1.toml",
+    ];
     let board = Board::new();
+    for folder in [".Trash-1000/files", ".Trash-1000/info", ".Trashes/501/deeper", "$RECYCLE.BIN", "elsewhere"] {
+        fs::create_dir_all(board.boot().join(folder)).unwrap();
+    }
     let text = "[board]\naccount = \"alice@example.org\"\npassword = \"short-7\"\n[wifi]\nssid = \"home\"\ncountry = \"DE\"\n\
         password = \"password\"\n[accounts]\n\"bob@example.org\" = \"a long sentence\"\n";
     board.write("pigeon.toml", text);
@@ -431,6 +442,9 @@ fn copies_of_a_file_whose_passwords_were_erased_are_told() {
     board.write(names[2], "password = 'short-7'\n");
     board.write(names[3], "x a long sentence\n");
     board.write("custom.toml", "[wlan]\nssid = \"home\"\npassword = \"password\"\n");
+    names[4..].iter().for_each(|name| board.write(name, text));
+    // Nobody looks deeper than that, or elsewhere.
+    [".Trashes/501/deeper/pigeon.toml", "elsewhere/pigeon.toml"].iter().for_each(|name| board.write(name, text));
     // These hold none: a word of the same letters, and what is too large to be a copy.
     board.write("notes.txt", "# password = \n# short-7\n");
     board.write("photo", text.repeat(1_000));

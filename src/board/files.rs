@@ -2,7 +2,7 @@
 //! that exist are overwritten where they lie: FAT has no journal, and what changes no table can not break one.
 
 use rustix::fs::{Advice, fadvise};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, FileType, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -42,11 +42,22 @@ pub(super) fn read(files: &impl Files, name: &str, max: usize) -> io::Result<Opt
 pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
-    /// The names of at most `max` plain files in it.
-    pub(super) fn names(&self, max: usize) -> io::Result<Vec<String>> {
-        let entries = fs::read_dir(&self.0)?.flatten();
-        let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
-        Ok(files.filter_map(|entry| entry.file_name().into_string().ok()).take(max).collect())
+    /// The names of at most `max` plain files in its folder `of`, from this one on (empty: itself).
+    pub(super) fn names(&self, of: &str, max: usize) -> io::Result<Vec<String>> {
+        self.entries(of, max, FileType::is_file)
+    }
+
+    /// The same of folders.
+    pub(super) fn folders(&self, of: &str, max: usize) -> io::Result<Vec<String>> {
+        self.entries(of, max, FileType::is_dir)
+    }
+
+    fn entries(&self, of: &str, max: usize, is_wanted: fn(&FileType) -> bool) -> io::Result<Vec<String>> {
+        let entries = fs::read_dir(self.0.join(of))?.flatten();
+        let wanted = entries.filter(|entry| entry.file_type().is_ok_and(|kind| is_wanted(&kind)));
+        let names = wanted.filter_map(|entry| entry.file_name().into_string().ok());
+        let before = if of.is_empty() { String::new() } else { format!("{of}/") };
+        Ok(names.map(|name| format!("{before}{name}")).take(max).collect())
     }
 
     fn open(&self, name: &str) -> io::Result<File> {

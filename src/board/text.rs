@@ -8,10 +8,14 @@ const TAKEN: &str = "  # taken over; write a new one between the quotes to chang
 /// The text of a file, or what is wrong with its octets: what, and what to do.
 pub(super) fn decode(octets: Vec<u8>) -> Result<String, (String, &'static str)> {
     const SAVE: &str = "save it again as UTF-8 (in Notepad: Save as, Encoding: UTF-8)";
-    let is_wide = octets.starts_with(b"\xff\xfe") || octets.starts_with(b"\xfe\xff");
-    // Text in two octets a letter has an empty one in every second place.
-    if is_wide || octets.contains(&0) {
-        return Err(("the file is in UTF-16, or no text".to_owned(), SAVE));
+    let no_text = || ("the file is in UTF-16 without its mark, or no text".to_owned(), SAVE);
+    // What Notepad calls Unicode.
+    match octets.split_at_checked(2) {
+        Some((b"\xff\xfe", rest)) => return from_wide(rest, u16::from_le_bytes).ok_or_else(no_text),
+        Some((b"\xfe\xff", rest)) => return from_wide(rest, u16::from_be_bytes).ok_or_else(no_text),
+        // Text in two octets a letter has an empty one in every second place.
+        _ if octets.contains(&0) => return Err(no_text()),
+        _ => {}
     }
     let octets = octets.strip_prefix(b"\xef\xbb\xbf").map(<[u8]>::to_vec).unwrap_or(octets);
     String::from_utf8(octets).map_err(|error| {
@@ -19,6 +23,12 @@ pub(super) fn decode(octets: Vec<u8>) -> Result<String, (String, &'static str)> 
         let line = memchr::memchr_iter(b'\n', good).count() + 1;
         (format!("line {line} has a letter that is not UTF-8"), SAVE)
     })
+}
+
+fn from_wide(octets: &[u8], unit: fn([u8; 2]) -> u16) -> Option<String> {
+    let (units, rest) = octets.as_chunks::<2>();
+    let text = String::from_utf16(&units.iter().copied().map(unit).collect::<Vec<_>>()).ok()?;
+    (rest.is_empty() && !text.contains('\0')).then_some(text)
 }
 
 /// A value that is to be replaced.
@@ -101,8 +111,13 @@ mod tests {
     fn what_editors_save_is_read_or_told() {
         assert_eq!(decode(b"\xef\xbb\xbfa = 1\r\n".to_vec()).unwrap(), "a = 1\r\n");
         let wide: Vec<u8> = "a = 1".encode_utf16().flat_map(u16::to_le_bytes).collect();
-        for octets in [wide.clone(), [b"\xff\xfe".to_vec(), wide].concat()] {
-            assert!(decode(octets).unwrap_err().0.contains("UTF-16"));
+        let other: Vec<u8> = "a = 1".encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for octets in [[b"\xff\xfe", &wide[..]].concat(), [b"\xfe\xff", &other[..]].concat()] {
+            assert_eq!(decode(octets).unwrap(), "a = 1");
+        }
+        // Without the mark, odd, with an empty letter, with half a letter.
+        for octets in [&wide[..], b"\xff\xfea", b"\xff\xfea\0\0\0", b"\xfe\xff\xd8\0"] {
+            assert!(decode(octets.to_vec()).unwrap_err().0.contains("UTF-16"), "{octets:?}");
         }
         assert!(decode(b"a = 1\nb = \"M\xfcller\"\n".to_vec()).unwrap_err().0.contains("line 2"));
     }
