@@ -31,13 +31,14 @@ const UNDECIDED_MIN: Duration = Duration::from_secs(16);
 const ADDRESSES_MAX: usize = 4;
 const CANDIDATES_MAX: usize = 8;
 
-/// Asks these servers (`host` or `host:port`) for ever, one after the other. An error when this process may not set the clock.
-pub fn keep_clock(servers: &[String]) -> io::Result<()> {
+/// Asks these servers (`host` or `host:port`) for ever, one after the other, and calls `is_right` once the clock is. An error when
+/// this process may not set it.
+pub fn keep_clock(servers: &[String], is_right: &mut dyn FnMut()) -> io::Result<()> {
     let usual = SERVERS.map(|number| format!("{number}.debian.pool.ntp.org"));
     let servers = if servers.is_empty() { &usual[..] } else { servers };
     let (mut judge, mut first) = (Judge::default(), 0);
     let (mut poll, mut retry) = (POLL_MIN, RETRY_MIN);
-    let mut is_told = false;
+    let (mut is_told, mut was_right) = (false, false);
     loop {
         let round = ask_round(servers, first);
         let verdict = judge.judge(&round.opinions, round.candidates);
@@ -65,6 +66,10 @@ pub fn keep_clock(servers: &[String]) -> io::Result<()> {
             Verdict::AtOdds => log::warn!("the time servers do not agree; asking on {}", round.said()),
         }
         if matches!(verdict, Verdict::Set(_) | Verdict::Slew(_)) {
+            if !was_right {
+                was_right = true;
+                is_right();
+            }
             (retry, is_told) = (RETRY_MIN, false);
             sleep(poll);
         } else {

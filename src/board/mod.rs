@@ -23,7 +23,7 @@
 //!     answers NAME.local, and says where FILE has the services, in the foreground, for ever; another NAME there: NAME-2. Prints the
 //!     name it has taken.
 //! pigeon board clock [SERVER...]
-//!     SNTP in the foreground, for ever; two servers must agree before the clock is set to another time.
+//!     SNTP in the foreground, for ever; two servers must agree before the clock is set to another time. Prints `right` once it is.
 //! pigeon board supervise [--silence SECONDS] [--folder DIR] -- COMMAND...
 //!     runs the server as systemd would: DIR/ready (default /run/board) while it serves, DIR/serve.pid its number; one that
 //!     is silent too long is ended. Exit: the server's code.

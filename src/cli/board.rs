@@ -49,7 +49,9 @@ pub(super) fn run(config: Option<&Path>, order: BoardOrder) -> Result<(), Failur
         }
         BoardOrder::Clock { servers } => {
             serve::start_log();
-            keep_clock(&servers).map_err(|error| Failure::Failed(format!("cannot set the clock: {error}")))
+            let mut is_right = || drop(say("right\n"));
+            keep_clock(&servers, &mut is_right)
+                .map_err(|error| Failure::Failed(format!("cannot set the clock: {error}")))
         }
         BoardOrder::Supervise { silence, folder, command } => {
             serve::start_log();

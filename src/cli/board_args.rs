@@ -127,7 +127,10 @@ Example:
     },
 
     /// Keep the clock right, by asking time servers
-    #[command(after_help = "Example:\n  pigeon board clock 192.0.2.1 pool.ntp.org")]
+    #[command(after_help = "\
+Prints a line when the clock is right for the first time.
+
+Example:\n  pigeon board clock 192.0.2.1 pool.ntp.org")]
     Clock {
         /// Time servers [default: 0.debian.pool.ntp.org to 3.debian.pool.ntp.org]
         #[arg(value_name = "SERVER")]

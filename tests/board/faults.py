@@ -14,6 +14,7 @@ from harness import mails, wire
 from board.card import call
 from board.machine import Machine
 
+THREE_MINUTES = 180
 NTP_EPOCH = 2_208_988_800  # seconds from 1900 to 1970 (RFC 5905, section 6)
 
 
@@ -113,7 +114,7 @@ class Time(threading.Thread):
 
 
 def wrong_clock(report, world):
-    """A board that believes it is 1999: never before its own making; right once a server tells."""
+    """A board that believes it is 1999: never before its own making; right once a server tells, and where none does the report says so."""
     label = "a wrong clock"
     true = Time()
     card = world.fresh_card("clock.img", world.first_boot_file.replace("[board]\n", f'[board]\nntp = "10.0.2.2:{true.port}"\n'))
@@ -132,6 +133,10 @@ def wrong_clock(report, world):
         today = time.gmtime(time.time() + true.AHEAD_S)
         report.check(label, "a mail has the date that was told", time.strftime("%d-%b-%Y", today).encode() in octets, octets.decode(errors="replace"))
     true.socket.close()
+    label = "a wrong clock that nobody sets"
+    with Machine(card, world.folder / "clock-alone", start=world.direct, extra=["-rtc", "base=1999-01-01T00:00:00"]) as machine:
+        is_told, told = machine.reports("no time server was believed", THREE_MINUTES + world.patience)
+        report.check(label, "the report says it", is_told and "All is well." not in told, told)
 
 
 def full_card(report, world):
