@@ -73,7 +73,7 @@ fn anywhere(folder: &Path, words: &str) -> bool {
 }
 
 const FILE: &str = "\u{feff}hostname = \"mail.example.org\"\r\n[board]\r\nname = \"post\"\r\naccount = \"alice@example.org\"\r\n\
-    password = \"wonderland-7\"\r\ndomains = [\"example.net\"]\r\naddress = \"192.0.2.10/24\"\r\n[accounts]\r\n\
+    password = \"wonderland-7\"\r\ndomains = [\"example.net\"]\r\naddress = \"192.0.2.10/24\"\r\ngateway = \"192.0.2.1\"\r\ndns = \"192.0.2.1\"\r\n[accounts]\r\n\
     \"bob@example.org\" = \"builder-22-octets\"\r\n[wifi]\r\nssid = \"IEEE\"\r\npassword = \"password\"\r\ncountry = \"GB\"\r\n\
     [listen]\r\npop3 = \"off\"\r\n";
 
@@ -515,8 +515,14 @@ fn more_memory_than_the_board_has_is_not_given() {
 
 #[test]
 fn a_restore_is_seen_in_whatever_way_it_is_written() {
-    let rows: [(&str, &str, &str); 8] = [
+    let rows: [(&str, &str, &str); 14] = [
         ("pigeon.toml", "[board]\nrestore = true\n", "yes"),
+        ("pigeon.toml", "[board]\nrestore = \"true\"\n", "yes"),
+        ("pigeon.toml", "[board]\nrestore = yes\n", "unclear"),
+        ("pigeon.toml", "[board]\nrestore = \"ja\"\n", "unclear"),
+        ("pigeon.toml", "[board]\nrestore = 1\n", "unclear"),
+        ("pigeon.toml", "[board]\nrestore = false\n", "no"),
+        ("pigeon.toml", "\0[board]\n", "unclear"),
         ("pigeon.toml.txt", "\u{feff}[board]\r\n  restore=true # from the old card\r\n", "yes"),
         ("pigeon.toml", "board.restore = true\n", "yes"),
         ("pigeon.toml", "board = { account = \"a@b.example\", restore = true }\n", "yes"),
@@ -533,6 +539,132 @@ fn a_restore_is_seen_in_whatever_way_it_is_written() {
         assert_eq!(String::from_utf8_lossy(&said.get_output().stdout).trim(), expected, "{name}: {text}");
         assert!(!board.data().exists() && fs::read_dir(board.boot()).unwrap().count() == 1, "nothing is written");
     }
+}
+
+#[test]
+fn what_notepad_calls_unicode_is_read_and_saved_as_everybody_reads_it() {
+    let wide = |text: &str| [b"\xff\xfe".to_vec(), text.encode_utf16().flat_map(u16::to_le_bytes).collect()].concat();
+    let text = "[board]\r\nname = \"post\"\r\naccount = \"alice@example.org\"\r\npassword = \"wonderland-7\"\r\nrestore = true\r\n";
+    let board = Board::new();
+    board.write("pigeon.toml", wide(text));
+    board.write("pigeon.toml~", wide(text));
+    let said = board.pigeon(&["board", "wants-restore", "--boot", "boot"]).assert().success();
+    assert_eq!(said.get_output().stdout, b"yes\n");
+    let report = board.start();
+    assert!(report.contains("alice@example.org: added") && board.settings().contains("'post'"), "{report}");
+    assert!(report.contains("pigeon.toml~ on the card holds a password"), "{report}");
+    let card = fs::read(board.boot().join("pigeon.toml")).unwrap();
+    assert!(card.starts_with(b"[board]\r\nname = \"post\"") && !card.contains(&0), "{}", board.card("pigeon.toml"));
+    assert!(!anywhere(&board.data(), "wonderland-7"));
+    // A letter of an old encoding: nobody knows what it says of a restore.
+    board.write("pigeon.toml", b"[board]\n# M\xfcller\nrestore = true\n");
+    let said = board.pigeon(&["board", "wants-restore", "--boot", "boot"]).assert().success();
+    assert_eq!(said.get_output().stdout, b"unclear\n");
+}
+
+#[test]
+fn a_board_that_is_held_has_no_store_and_takes_all_over_once_the_file_is_corrected() {
+    let board = Board::new();
+    board.write("pigeon.toml", FILE.replace("[accounts]", "restore = yes\r\n[accounts]"));
+    let held = ["--boot", "boot", "--data", "data", "--keep", "keep", "--hold"];
+    let report = board.start_with(&held);
+    assert!(report.contains("it cannot be told whether mail is to come back") && !report.contains("added"), "{report}");
+    assert!(!report.contains("wonderland-7") && !report.contains("All is well"), "{report}");
+    assert!(board.card("pigeon.toml").contains("wonderland-7") && !board.data().exists());
+    assert!(board.settings().contains("WIFI_PSK='f42c6f"), "it is reached all the same");
+    board.write("pigeon.toml", FILE);
+    let report = board.start();
+    assert!(report.contains("alice@example.org: added") && report.contains("All is well"), "{report}");
+}
+
+#[test]
+fn files_by_which_other_images_are_set_up_are_named_once_and_not_shown() {
+    let board = Board::new();
+    board.write("pigeon.toml", FILE);
+    let names = [
+        "FIRSTRUN.SH",
+        "network-config",
+        "pigeon.rtf",
+        "pigeon.toml.docx",
+        "ssh",
+        "user-data",
+        "userconf.txt",
+        "wpa_supplicant.conf",
+    ];
+    names.iter().for_each(|name| board.write(name, "psk=\"hunter2x\"\n"));
+    let others = ["pigeon-ca.crt", "config.txt", "notes.txt", "pigeon.toml~"];
+    others.iter().for_each(|name| board.write(name, ""));
+    let report = board.start();
+    let told = format!("warning: not read here: {}\n    remedy: write what it says into pigeon.toml", names.join(", "));
+    assert!(report.contains(&told) && report.contains("it may hold a password"), "{report}");
+    assert!(!report.contains("hunter2x") && !report.contains("All is well"), "{report}");
+    names.iter().for_each(|name| fs::remove_file(board.boot().join(name)).unwrap());
+    assert!(board.start().contains("All is well"));
+}
+
+#[test]
+fn the_report_says_which_system_runs_and_goes_on_naming_an_update_that_did_not_stay() {
+    let board = board_with_slots();
+    board.write("pigeon.toml", FILE);
+    let header = |version: &str| format!("{:\0<8192}", format!("pigeon=1\nversion={version}\nboard=rpi-arm64\n"));
+    board.write("slot-a/system", header("0.1.0"));
+    board.write("slot-b/system", vec![0; 8_192]);
+    let start = |slot: &str, version: &str| {
+        fs::write(board.0.path().join("etc/pigeon-version"), format!("{version}\n")).unwrap();
+        let card = ["--boot", "boot", "--data", "data", "--keep", "keep", "--system", "etc", "--slot"];
+        board.start_with(&[&card[..], &[slot]].concat())
+    };
+    let healthy = |slot: &str| {
+        board.pigeon(&["board", "healthy", "--boot", "boot", "--slot", slot]).assert().success();
+        board.card("pigeon-report.txt")
+    };
+    let state = |text: &str| board.write("slots.env", format!("{text:\n<512}"));
+    let report = start("a", "0.1.0");
+    assert!(
+        report.contains("\nSystem: pigeon 0.1.0, slot a; slot b is empty\n") && report.contains("All is well."),
+        "{report}"
+    );
+    // It came up.
+    board.write("slot-b/system", header("0.2.0"));
+    state("good=a\ntry=b\ntries=1\n");
+    let report = start("b", "0.2.0");
+    assert!(
+        report.contains("System: pigeon 0.2.0, slot b; slot a holds 0.1.0") && report.contains("All is well."),
+        "{report}"
+    );
+    healthy("b");
+    // It did not, or is damaged since: told at once, and from then on.
+    for (slots, words) in [
+        ("good=a\ntry=b\ntries=0\n", "The update did not come up"),
+        ("good=b\ntry=\ntries=0\n", "is damaged on the card"),
+    ] {
+        state(slots);
+        start("a", "0.1.0");
+        assert!(healthy("a").contains(words));
+        for _ in 0..2 {
+            let report = start("a", "0.1.0");
+            assert!(report.contains("System: pigeon 0.1.0, slot a; slot b holds 0.2.0"), "{report}");
+            assert!(
+                report.contains("warning: slot b holds pigeon 0.2.0, which did not come up, or is damaged"),
+                "{report}"
+            );
+            assert!(report.contains("onto the stick MAIL-BACKUP") && !report.contains("All is well"), "{report}");
+            healthy("a");
+        }
+    }
+    // Nobody knows any more which was in use.
+    for octets in [vec![], vec![0; 512], b"junk\xff".repeat(99)] {
+        board.write("slots.env", octets);
+        let report = start("a", "0.1.0");
+        assert!(report.contains("does not say which system was in use: the one in slot a was started"), "{report}");
+        assert!(report.contains("slot b holds pigeon 0.2.0"), "{report}");
+    }
+    fs::remove_file(board.boot().join("slots.env")).unwrap();
+    assert!(start("a", "0.1.0").contains("does not say which system was in use"));
+    healthy("a");
+    // A later one.
+    board.write("slot-a/system", header("0.3.0"));
+    assert!(start("a", "0.3.0").contains("All is well."));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The board's scripts (board/root/lib/pigeon: backup, restore, serve, trial), run by this machine's shell with the folders of a board in
+//! The board's scripts (board/root/lib/pigeon: backup, restore, serve, trial, helper), run by this machine's shell with the folders of a board in
 //! a temporary one: what is backed up where, what is restored, which update is applied and whether it stays, and who may write the card.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may stop")]
@@ -23,7 +23,7 @@ impl Board {
         board.write("boot/pigeon-report.txt", "");
         board.write("run/board/settings", "");
         let top = Path::new(env!("CARGO_MANIFEST_DIR")).join("board/root/lib/pigeon");
-        for name in ["functions", "backup", "restore", "serve", "trial"] {
+        for name in ["functions", "backup", "restore", "serve", "trial", "helper"] {
             board.write(name, &board.placed(&fs::read_to_string(top.join(name)).unwrap()));
         }
         let pigeon = cargo_bin("pigeon");
@@ -391,6 +391,77 @@ fn a_restore_that_is_wanted_and_not_done_keeps_the_stick_as_it_is() {
     board.write("boot/pigeon.toml", "[board]\n");
     board.run("backup");
     assert!(board.manifest("pigeon-2").is_some());
+}
+
+#[test]
+fn where_a_restore_may_be_wanted_nothing_is_kept_until_that_is_clear() {
+    let board = Board::new();
+    board.account("alice@example.org");
+    board.run("backup");
+    let old = board.manifest("pigeon").unwrap();
+    for text in ["[board]\nrestore = yes\n", "\u{0}"] {
+        board.begin();
+        board.said();
+        board.write("boot/pigeon.toml", text);
+        board.restore();
+        assert!(board.path("run/board/held").exists() && board.read("run/found").is_empty(), "{text}");
+        // No server, no backup.
+        board.write("run/board/data", "");
+        board.run("serve");
+        board.run("backup");
+        let said = board.said();
+        assert!(
+            said.contains("there is no configuration") && said.contains("no backup is made: there is no mail yet"),
+            "{said}"
+        );
+        assert_eq!((board.manifest("pigeon").as_ref(), board.report().as_str()), (Some(&old), ""));
+        fs::remove_file(board.path("run/board/held")).unwrap();
+    }
+    // Corrected: the card is empty still.
+    board.write("boot/pigeon.toml", "[board]\nrestore = \"true\"\n");
+    board.restore();
+    assert!(board.users().contains("alice@example.org") && !board.path("run/board/held").exists());
+    // Who has mail is not held up.
+    board.write("boot/pigeon.toml", "[board]\nrestore = yes\n");
+    board.restore();
+    assert!(!board.path("run/board/held").exists());
+}
+
+#[test]
+fn a_stick_that_cannot_be_read_is_told_as_that() {
+    let board = Board::new();
+    board.program("mount", "case $* in *stick*) exit 1 ;; esac");
+    board.run("backup");
+    assert!(board.report().contains("no file system that can be read here"), "{}", board.report());
+    board.write("boot/pigeon.toml", "[board]\nrestore = true\n");
+    board.restore();
+    let found = board.read("run/found");
+    assert!(found.contains("restore: the stick MAIL-BACKUP has no file system that can be read here"), "{found}");
+    assert!(found.contains("nothing was restored") && found.lines().count() == 1, "{found}");
+}
+
+#[test]
+fn a_clock_that_nobody_set_is_in_the_report_once() {
+    for (is_right, lines) in [(false, 1), (true, 0)] {
+        let board = Board::new();
+        board.write("boot/pigeon-report.txt", "All is well.\r\n");
+        // Three minutes are over once the clock's program has ended.
+        let until = |file: &str| format!("timeout 20 sh -c 'until [ -e ROOT/{file} ]; do /bin/sleep 0.01; done'");
+        board.program("sleep", &format!("[ $1 = 30 ] || {}", until("ended")));
+        let right = if is_right { format!("echo right; {}", until("run/clock/right")) } else { ":".to_owned() };
+        board.program("pigeon", &format!("[ \"$1 $2\" = 'board clock' ] && {{ {right}; }}\n: > ROOT/ended"));
+        for _ in 0..2 {
+            board.run_with("helper", &["clock"]);
+        }
+        let told = || board.report().matches("no time server was believed").count();
+        let begun = std::time::Instant::now();
+        while told() < lines && begun.elapsed().as_secs() < 20 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        assert_eq!(told(), lines, "{}", board.report());
+        assert_eq!(board.report().starts_with("All is well, but for"), lines == 1, "{}", board.report());
+    }
 }
 
 #[test]

@@ -11,7 +11,9 @@ use super::files::{Files, Folder, read};
 use super::report;
 use super::settings::{self, NAME};
 use super::sources::{Folders, Sources, disk_problem, replace};
+use super::systems::Running;
 use super::text::{cleaned, cleaned_in_place, covered};
+use super::unread;
 use crate::base::Secret;
 use crate::config::{self, Board, Config, Problem, Style, TlsFiles};
 use rustix::fs::statvfs;
@@ -43,6 +45,8 @@ pub struct Plan {
     sources: Sources,
     config: Config,
     board: Board,
+    /// Which system runs, for the report.
+    system: String,
     /// Problems of no file.
     problems: Vec<Problem>,
     /// The certificate that `[tls]` names, and whether the data directory has it by now.
@@ -53,8 +57,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Reads the card and what the data directory has kept, for a board with so many bytes of memory.
-    pub fn read(folders: &Folders, memory_bytes: u64) -> Self {
+    /// Reads the card and what the data directory has kept, for a board with so many bytes of memory. One that `is_held` makes no
+    /// account.
+    pub fn read(folders: &Folders, memory_bytes: u64, running: &Running, is_held: bool) -> Self {
         let Folders { boot, data, keep } = folders.clone();
         let card = boot.map(Folder);
         let mut problems = Vec::new();
@@ -66,6 +71,15 @@ impl Plan {
             let message = "the data partition (pigeon-data) cannot be used: no account is made, and no password erased";
             problems.push(Problem::error(None, message, "look at the card in a computer, or flash another one"));
         }
+        if is_held {
+            let message =
+                "it cannot be told whether mail is to come back from a backup: none is taken, and no account is made";
+            let remedy = "correct pigeon.toml (restore = true, or no such line) and start again";
+            problems.push(Problem::error(None, message, remedy));
+        }
+        let (system, mut of_systems) = running.told(card.as_ref());
+        problems.append(&mut of_systems);
+        problems.extend(card.as_ref().and_then(unread::find));
         let folder = data.as_deref().unwrap_or(Path::new(""));
         let mut sources = Sources::find(folders);
         problems.append(&mut sources.problems);
@@ -86,7 +100,7 @@ impl Plan {
                 if !account.address.contains('@') {
                     account.address = format!("{}@{}", account.address, config.hostname);
                 }
-                if data.is_none() {
+                if data.is_none() || is_held {
                     continue;
                 }
                 if !account.password.is_empty() {
@@ -98,7 +112,8 @@ impl Plan {
                 }
             }
         }
-        Self { card, data, keep, sources, config, board, problems, certificate, has_certificate: false, orders }
+        let has_certificate = false;
+        Self { card, data, keep, sources, config, board, system, problems, certificate, has_certificate, orders }
     }
 
     /// The server's configuration.
@@ -269,6 +284,7 @@ impl Plan {
         }
         let severities = self.sources.all.iter().flat_map(|source| &source.problems).chain(&self.problems);
         report::print(&report::Facts {
+            system: &self.system,
             has_data: self.data.is_some(),
             problems: &problems,
             // An error sorts before a warning.

@@ -2,15 +2,18 @@
 //! name in the local network, releases for the other system slot. Called by the image's init, each verb once:
 //!
 //! ```text
-//! pigeon board first-boot [--boot DIR] [--data DIR] [--keep DIR] [--settings FILE] [--memory BYTES]
+//! pigeon board first-boot [--boot DIR] [--data DIR] [--keep DIR] [--settings FILE] [--memory BYTES] [--hold]
+//!         [--system DIR] [--slot a|b]
 //!     at every boot, before the server: reads DIR/pigeon.toml (or pigeon.toml.txt, or what Raspberry Pi Imager wrote:
 //!     custom.toml); writes DATA/pigeon.toml (`data = "."`), makes accounts, erases secrets from the card, writes
 //!     DIR/pigeon-report.txt and the settings (default /run/board/settings, mode 0600). The report goes to stdout too.
 //!     The certificate that [tls] names is taken over into DATA/certificate.pem and its key erased from the card.
 //!     Exit 0 whatever is in the file. A partition that cannot be mounted is left out: without the data nothing is erased. What
 //!     the card says is kept in the folder `--keep`, root's own, for a start at which it cannot be read.
+//!     `--hold`: nothing is done in DATA. The report says which system runs, and which lies beside it.
 //! pigeon board wants-restore --boot DIR
-//!     before that, while there is no store: prints `yes` where DIR's file asks for the mail of a backup, else `no`.
+//!     before that, while there is no store: prints `yes` where DIR's file asks for the mail of a backup, `unclear` where it cannot
+//!     be told (a word that is neither true nor false, a file that is no text), else `no`.
 //! pigeon board name --boot DIR
 //!     before that, too: prints the board's name as DIR's files say it.
 //! pigeon board blank --boot DIR
@@ -69,7 +72,9 @@ mod slots;
 mod sntp;
 mod sources;
 mod supervise;
+mod systems;
 mod text;
+mod unread;
 mod update;
 
 pub use blank::blank;
@@ -83,4 +88,5 @@ pub use release::{Release, ReleaseError, is_version, judge, newest, open, verify
 pub use slots::{Slot, healthy};
 pub use sources::{Folders, told_name, wants_restore};
 pub use supervise::Supervision;
+pub use systems::Running;
 pub use update::apply;

@@ -196,6 +196,11 @@ pub fn newest(releases: &[Release], version: &str) -> Option<usize> {
     later.max().map(|(_, at)| at)
 }
 
+/// Whether this version is later than another; `false` where it cannot be told.
+pub(super) fn is_later(version: &str, than: &str) -> bool {
+    Version::parse(version).zip(Version::parse(than)).is_some_and(|(one, other)| one > other)
+}
+
 /// Whether it can be told which of this version and another is later.
 pub fn is_version(text: &str) -> bool {
     Version::parse(text).is_some()

@@ -13,6 +13,8 @@ const NO_ADDRESS: &str = "none yet: the network has given none";
 
 /// What was found, and what there is to connect to.
 pub(super) struct Facts<'f> {
+    /// Which system runs.
+    pub(super) system: &'f str,
     /// Whether there is a data directory.
     pub(super) has_data: bool,
     /// Problems as text, remedies included.
@@ -41,7 +43,10 @@ pub(super) fn print(facts: &Facts<'_>) -> String {
             "There are mistakes. What made sense is done; correct the rest and start the board again:"
         }
     };
-    let mut text = format!("Pigeon on this board. This file is written anew at each start.\n\n{verdict}\n");
+    let mut text = format!(
+        "Pigeon on this board. This file is written anew at each start.\nSystem: {}\n\n{verdict}\n",
+        facts.system
+    );
     if !facts.problems.is_empty() {
         text.push_str(&format!("\n{}", facts.problems));
     }
@@ -110,6 +115,7 @@ mod tests {
         let mut config = Config::new("mail.example.org");
         config.listen.set(Service::Pop3s, Vec::new());
         let facts = Facts {
+            system: "pigeon 0.1.0, slot a; slot b is empty",
             has_data: true,
             problems: "",
             worst: None,
@@ -121,6 +127,7 @@ mod tests {
         };
         let text = print(&facts);
         for words in [
+            "System: pigeon 0.1.0, slot a; slot b is empty\n",
             "All is well.",
             "pigeon.local",
             "none yet",

@@ -8,7 +8,7 @@ use super::files::{Files, Folder, read};
 use super::settings::{NAME, key_of};
 use super::text::{Erasure, cleaned, decode};
 use crate::base::replace_file;
-use crate::config::{Board, Parsed, Places, Problem, Severity, read_board, read_imager};
+use crate::config::{Board, Parsed, Places, Problem, Restore, Severity, read_board, read_imager};
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::ops::Range;
@@ -71,6 +71,8 @@ pub(super) struct Sources {
     pub(super) server: Option<Parsed>,
     /// Problems of no file.
     pub(super) problems: Vec<Problem>,
+    /// Whether one of them is on the card and could not be read as a text.
+    is_unread: bool,
     /// Kept copies of files that are no longer on the card.
     gone: Vec<&'static str>,
 }
@@ -133,7 +135,7 @@ impl Sources {
                 Ok(Some(length)) if length > FILE_BYTES_MAX as u64 => {
                     let message = format!("{name} is larger than 64 KiB: {STAYS}");
                     self.problems.push(Problem::error(None, message, "no settings are so long"));
-                    is_gone = false;
+                    (is_gone, self.is_unread) = (false, true);
                     continue;
                 }
                 Ok(Some(_)) => read(card, name, FILE_BYTES_MAX),
@@ -151,9 +153,13 @@ impl Sources {
                     _ => found = Some((name, Origin::Card, text)),
                 },
                 Ok(Err((what, remedy))) => {
+                    self.is_unread = true;
                     self.problems.push(Problem::error(None, format!("{name}: {what}; {STAYS}"), remedy));
                 }
-                Err(error) => self.problems.push(disk_problem(&format!("{name} cannot be read"), &error)),
+                Err(error) => {
+                    self.is_unread = true;
+                    self.problems.push(disk_problem(&format!("{name} cannot be read"), &error));
+                }
             }
         }
         if found.is_some() {
@@ -242,19 +248,20 @@ impl Source {
 }
 
 /// Whether the files on the card in `boot` ask for the mail of a backup.
-pub fn wants_restore(boot: &Path) -> bool {
-    on_card(boot).restore
+pub fn wants_restore(boot: &Path) -> Restore {
+    let found = on_card(boot);
+    let unread = if found.is_unread { Restore::Unclear } else { Restore::No };
+    found.board().restore.max(unread)
 }
 
 /// The board's name as the files on the card in `boot` say it.
 pub fn told_name(boot: &Path) -> String {
-    on_card(boot).name.unwrap_or_else(|| NAME.to_owned())
+    on_card(boot).board().name.unwrap_or_else(|| NAME.to_owned())
 }
 
 /// What the files on the card in `boot` say, before anything of them is taken over; nothing is written.
-fn on_card(boot: &Path) -> Board {
-    let folders = Folders { boot: Some(boot.to_owned()), ..Folders::default() };
-    Sources::find(&folders).board()
+fn on_card(boot: &Path) -> Sources {
+    Sources::find(&Folders { boot: Some(boot.to_owned()), ..Folders::default() })
 }
 
 fn says_anything(text: &str) -> bool {
@@ -273,7 +280,7 @@ fn merged(first: Board, second: Board) -> Board {
         dns: if first.dns.is_empty() { second.dns } else { first.dns },
         ntp: list(first.ntp, second.ntp),
         ssh_keys: list(first.ssh_keys, second.ssh_keys),
-        restore: first.restore || second.restore,
+        restore: first.restore.max(second.restore),
         wifi: first.wifi.or(second.wifi),
         stale: Vec::new(),
     }

@@ -5,11 +5,11 @@ use super::output::{Failure, complain, say};
 use crate::accounts::weakness;
 use crate::base::replace_file;
 use crate::board::{
-    Folders, GrowError, NewAccount, Outcome, Plan, Release, ReleaseError, Slot, Supervision, answer_for_name, apply,
-    blank, grow, healthy, is_version, judge, keep_clock, machine_memory, newest, open, tell_addresses, told_name,
-    verify, wants_restore,
+    Folders, GrowError, NewAccount, Outcome, Plan, Release, ReleaseError, Running, Slot, Supervision, answer_for_name,
+    apply, blank, grow, healthy, is_version, judge, keep_clock, machine_memory, newest, open, tell_addresses,
+    told_name, verify, wants_restore,
 };
-use crate::config::{Listen, Service, human_bytes};
+use crate::config::{Listen, Restore, Service, human_bytes};
 use crate::serve::{self, Answer, Asked, Password, Request, become_owner, create_folder};
 use crate::store::{RealDisk, backup};
 use crate::tls::{Source, Tls};
@@ -19,10 +19,16 @@ use std::time::Duration;
 
 pub(super) fn run(config: Option<&Path>, order: BoardOrder) -> Result<(), Failure> {
     match order {
-        BoardOrder::FirstBoot { boot, data, keep, settings, memory } => {
-            first_boot(&Folders { boot, data, keep }, &settings, memory)
+        BoardOrder::FirstBoot { boot, data, keep, settings, memory, hold, system, slot } => {
+            let running = running_system(&system, slot.as_deref())?;
+            let plan = Plan::read(&Folders { boot, data, keep }, memory.unwrap_or_else(machine_memory), &running, hold);
+            first_boot(plan, &settings, hold)
         }
-        BoardOrder::WantsRestore { boot } => say(if wants_restore(&boot) { "yes\n" } else { "no\n" }),
+        BoardOrder::WantsRestore { boot } => say(match wants_restore(&boot) {
+            Restore::Yes => "yes\n",
+            Restore::Unclear => "unclear\n",
+            Restore::No => "no\n",
+        }),
         BoardOrder::Name { boot } => say(&format!("{}\n", told_name(&boot))),
         BoardOrder::Blank { boot } => match blank(&boot) {
             Ok(None) => Ok(()),
@@ -185,11 +191,18 @@ fn running(slot: Option<&str>) -> Result<Slot, Failure> {
     }
 }
 
+/// The running system, as its folder, and the kernel's command line or `slot`, tell.
+fn running_system(folder: &Path, slot: Option<&str>) -> Result<Running, Failure> {
+    let version = std::fs::read_to_string(folder.join(VERSION)).map(|text| text.trim().to_owned());
+    let version = version.unwrap_or_else(|_| env!("CARGO_PKG_VERSION").to_owned());
+    let slot = slot.map(|slot| running(Some(slot))).transpose()?;
+    Ok(Running { version, slot: slot.or_else(Slot::running) })
+}
+
 /// Whatever fails here is told in the report: the board has to come up.
-fn first_boot(folders: &Folders, settings: &Path, memory: Option<u64>) -> Result<(), Failure> {
+fn first_boot(mut plan: Plan, settings: &Path, is_held: bool) -> Result<(), Failure> {
     const AGAIN: &str = "start the board again with the stick in it, or write the image onto the card again";
     const DISK: &str = "`pigeon check` tells more; the data partition may be damaged or full";
-    let mut plan = Plan::read(folders, memory.unwrap_or_else(machine_memory));
     let mut failures = Vec::new();
     if let Some(folder) = settings.parent() {
         drop(std::fs::create_dir_all(folder));
@@ -203,7 +216,7 @@ fn first_boot(folders: &Folders, settings: &Path, memory: Option<u64>) -> Result
     if plan.data().is_some_and(is_half_restored) {
         failures.push(("the restore was cut short: no mail is taken or given out".to_owned(), AGAIN.to_owned()));
     }
-    let worked = std::thread::scope(|scope| scope.spawn(|| as_owner(&mut plan)).join());
+    let worked = std::thread::scope(|scope| scope.spawn(|| as_owner(&mut plan, is_held)).join());
     let (accounts, domains) = match worked {
         Ok(Ok(outcomes)) => outcomes,
         Ok(Err(why)) => {
@@ -229,8 +242,9 @@ fn examine(certificate: &Path, key: &Path) -> Result<(), (String, String)> {
 }
 
 /// Everything below the data directory, by a thread that has become its owner: the server must be able to open all of it.
-fn as_owner(plan: &mut Plan) -> Result<(Vec<Outcome>, Vec<Outcome>), String> {
-    let Some(data) = plan.data().map(Path::to_owned) else {
+fn as_owner(plan: &mut Plan, is_held: bool) -> Result<(Vec<Outcome>, Vec<Outcome>), String> {
+    // A restore wants an empty folder.
+    let Some(data) = plan.data().map(Path::to_owned).filter(|_| !is_held) else {
         return Ok(Default::default());
     };
     let data = data.as_path();

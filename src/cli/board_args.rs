@@ -34,13 +34,22 @@ Example:
         /// The board's memory in bytes [default: MemTotal of /proc/meminfo]
         #[arg(long, value_name = "BYTES")]
         memory: Option<u64>,
+        /// Leave the data directory as it is: make no account, write no configuration
+        #[arg(long)]
+        hold: bool,
+        /// Where the running system says which version it is
+        #[arg(long, value_name = "DIR", default_value = "/etc")]
+        system: PathBuf,
+        /// The slot that runs [default: pigeon.slot= of /proc/cmdline]
+        #[arg(long, value_name = "SLOT")]
+        slot: Option<String>,
     },
 
     /// Say whether the card's file asks for the mail of a backup
     #[command(after_help = "\
 Before first-boot, while the data partition holds no mail: prints yes where pigeon.toml (or
 pigeon.toml.txt) says `restore = true` below [board], in whatever way of writing TOML has for it,
-else no. Writes nothing.
+unclear where it says something else of it or is no text that can be read, else no. Writes nothing.
 
 Example:
   pigeon board wants-restore --boot /boot")]

@@ -61,11 +61,23 @@ pub struct Board {
     /// Who may log in over ssh: lines of authorized_keys.
     pub ssh_keys: Vec<String>,
     /// Whether the data come from a backup on a stick.
-    pub restore: bool,
+    pub restore: Restore,
     /// The wireless network.
     pub wifi: Option<Wifi>,
     /// Where secrets stand that are of no use and only to be erased.
     pub stale: Vec<Range<usize>>,
+}
+
+/// Whether the data come from a backup. The order is that of what counts where two files say it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Restore {
+    /// Nobody says so.
+    #[default]
+    No,
+    /// Something is said of it that cannot be understood.
+    Unclear,
+    /// They do.
+    Yes,
 }
 
 /// An account, as the card's file has it.
@@ -133,18 +145,6 @@ impl Reader<'_> {
                 board.domains.push((domain, place));
             }
         }
-        for (text, place) in self.list_of(root, "board", "address", ADDRESS) {
-            if self.demand(is_prefix(&text), place, || "this is no address with a prefix length".to_owned(), ADDRESS) {
-                board.addresses.push(text);
-            }
-        }
-        let gateway = "write gateway = \"192.168.1.1\", or leave the line out";
-        board.gateway = self.string(root, "board", "gateway", gateway).and_then(|(text, place)| {
-            let address = text.parse::<IpAddr>().ok();
-            let shown = self.shown(&text, &place);
-            self.demand(address.is_some(), place, || format!("{shown} is no address"), gateway);
-            address
-        });
         let dns = "write dns = [\"192.168.1.1\"]";
         for (text, place) in self.list_of(root, "board", "dns", dns) {
             let address = text.parse::<IpAddr>().ok();
@@ -152,6 +152,7 @@ impl Reader<'_> {
             self.demand(address.is_some(), place, || format!("{shown} is no address"), dns);
             board.dns.extend(address);
         }
+        (board.addresses, board.gateway) = self.fixed(root);
         let ntp = "write ntp = [\"pool.ntp.org\"]";
         for (text, place) in self.list_of(root, "board", "ntp", ntp) {
             let shown = self.shown(&text, &place);
@@ -166,11 +167,11 @@ impl Reader<'_> {
                 board.ssh_keys.push(text);
             }
         }
-        board.restore = self.truth(root, "board", "restore");
-        if board.addresses.is_empty() && board.gateway.is_some() {
-            let place = self.places.of("board.gateway").unwrap_or_default();
-            self.warn(place, "`gateway` without `address` means nothing", ADDRESS);
-        }
+        board.restore = match self.is_true(root, "board", "restore") {
+            Some(true) => Restore::Yes,
+            None if self.places.of("board.restore").is_some() || self.is_torn_off("restore") => Restore::Unclear,
+            Some(false) | None => Restore::No,
+        };
         board.wifi = self.wifi(root);
         board
     }
@@ -312,14 +313,27 @@ impl Reader<'_> {
     }
 
     pub(super) fn truth(&mut self, root: &DeTable<'_>, section: &str, key: &str) -> bool {
-        let Some(value) = self.value(root, section, key) else {
-            return false;
+        self.is_true(root, section, key).unwrap_or(false)
+    }
+
+    /// `None` for what is not there, or is neither; `"true"` in quotes is what it says.
+    fn is_true(&mut self, root: &DeTable<'_>, section: &str, key: &str) -> Option<bool> {
+        let value = self.value(root, section, key)?;
+        let place = value.span();
+        let truth = match value.get_ref().as_str().filter(|_| !self.is_torn(&place)) {
+            Some("true") => Some(true),
+            Some("false") => Some(false),
+            _ => value.get_ref().as_bool(),
         };
-        let (truth, place) = (value.get_ref().as_bool(), value.span());
         if truth.is_none() {
             self.wrong(place, format!("`{key}` is true or false"), format!("write {key} = true, without quotes"));
         }
-        truth.unwrap_or(false)
+        truth
+    }
+
+    /// Whether a line begins with this key, and may have been meant for a section that wrong syntax has taken it from.
+    fn is_torn_off(&self, key: &str) -> bool {
+        self.has_torn() && self.text.lines().any(|line| line.trim_start().starts_with(key))
     }
 
     /// Whether it holds; a problem if not.
@@ -338,7 +352,6 @@ impl Reader<'_> {
 }
 
 pub(super) const LABEL: &str = "write name = \"pigeon\": letters, digits and hyphens, without .local";
-const ADDRESS: &str = "write address = \"192.168.1.10/24\"; without the line the board asks the network for one";
 
 pub(super) const NO_SSID: &str = "this is no name of a network";
 
@@ -353,19 +366,6 @@ fn is_address(text: &str) -> bool {
     let is_special = |c: char| c.is_control() || " \"(),:;<>@[\\]".contains(c);
     let is_local = (1..=64).contains(&local.len()) && !local.chars().any(is_special);
     is_local && (is_host_name(domain) || (!domain.is_ascii() && !domain.chars().any(is_special)))
-}
-
-/// `192.0.2.10/24`, `2001:db8::10/64`.
-fn is_prefix(text: &str) -> bool {
-    let Some((address, length)) = text.split_once('/') else {
-        return false;
-    };
-    let length = length.parse::<u8>().ok().filter(|length| *length > 0);
-    match address.parse::<IpAddr>() {
-        Ok(IpAddr::V4(_)) => length.is_some_and(|length| length <= 32),
-        Ok(IpAddr::V6(_)) => length.is_some_and(|length| length <= 128),
-        Err(_) => false,
-    }
 }
 
 fn is_server(text: &str) -> bool {
@@ -425,7 +425,7 @@ mod tests {
         assert_eq!((board.addresses, board.dns.len(), board.ntp.len()), (vec!["192.0.2.10/24".to_owned()], 2, 2));
         let wifi = board.wifi.unwrap();
         assert_eq!((wifi.ssid.as_str(), wifi.country.as_str(), wifi.hidden), ("Alice's", "DE", true));
-        assert!(board.restore && board.ssh_keys.len() == 1);
+        assert_eq!((board.restore, board.ssh_keys.len()), (Restore::Yes, 1));
     }
 
     #[test]
@@ -518,7 +518,36 @@ mod tests {
         for (section, key) in KEYS {
             assert!(parsed.places.of(&format!("{section}.{key}")).is_some(), "{section}.{key}");
         }
-        assert!(board.accounts.len() == 2 && board.restore && board.wifi.unwrap().hidden);
+        assert!(board.accounts.len() == 2 && board.restore == Restore::Yes && board.wifi.unwrap().hidden);
+    }
+
+    #[test]
+    fn a_wish_for_a_restore_that_is_not_understood_is_no_no() {
+        for (value, expected, problems) in [
+            ("true", Restore::Yes, 0),
+            ("\"true\"", Restore::Yes, 0),
+            ("'true'", Restore::Yes, 0),
+            ("false", Restore::No, 0),
+            ("\"false\"", Restore::No, 0),
+            ("yes", Restore::Unclear, 1),
+            ("\"yes\"", Restore::Unclear, 1),
+            ("1", Restore::Unclear, 1),
+            ("", Restore::Unclear, 1),
+            ("True", Restore::Yes, 1),
+            ("“true”", Restore::Unclear, 1),
+            ("\"true", Restore::Unclear, 1),
+        ] {
+            let (_, board, told) = read(&format!("[board]\nrestore = {value}\nname = \"post\"\n"));
+            assert_eq!((board.restore, told.len()), (expected, problems), "{value}: {told:?}");
+        }
+        for (text, expected) in [
+            ("[board]\n# restore = yes\n", Restore::No),
+            ("[board\nrestore = true\n", Restore::Unclear),
+            ("[board]\nname = \"\"\"post\"\nrestore = true\n", Restore::Unclear),
+            ("[board]\nname = “post”\n# restore = true\n", Restore::No),
+        ] {
+            assert_eq!(read(text).1.restore, expected, "{text}");
+        }
     }
 
     #[test]

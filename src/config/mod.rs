@@ -2,6 +2,7 @@
 //! at once out. Looks at no file and no machine; `pigeon check` does that with what this room hands out.
 
 mod board;
+mod fixed;
 mod imager;
 mod nearest;
 mod print;
@@ -10,7 +11,7 @@ mod profile;
 mod read;
 mod value;
 
-pub use board::{Board, BoardAccount, Wifi, read_board};
+pub use board::{Board, BoardAccount, Restore, Wifi, read_board};
 pub use imager::read_imager;
 pub use nearest::nearest;
 pub use print::print;

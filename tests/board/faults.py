@@ -37,6 +37,13 @@ def mistake(report, world):
     with Machine(card, world.folder / "listen", start=world.direct) as machine:
         machine.greeting(world.patience)
         report.check(label, "it is served on those it has, and told", *machine.reports(r"`smtp` in \[listen\] names 192\.0\.2\.10: ", world.patience))
+    label = "a wish for a restore that is not understood"
+    card = world.fresh_card("unclear.img", world.first_boot_file.replace("[board]\n", "[board]\nrestore = yes\n"))
+    with Machine(card, world.folder / "unclear", start=world.direct) as machine:
+        machine.wait("there is no configuration", world.patience)
+        is_told, told = machine.reports("it cannot be told whether mail is to come back", world.patience)
+        report.check(label, "no store is made, and it is told", is_told, told)
+        report.check(label, "nothing is taken over", world.password.encode() in (card.read("pigeon.toml") or b""), told)
     label = "a server that does not start"
     card = world.ready_card("half.img")
     _leave_mark(card, world.folder)
@@ -86,6 +93,12 @@ def fixed_address(report, world):
         machine.ask("set_link", name="second", up=True)
         _, _, other = machine.wait(r"(eth\d) has 10\.0\.2\.15", world.patience, place)
         report.check(label, "the address goes with the cable", other[1] != match[1], other[0])
+    label = "a fixed address whose way out is wrong"
+    text = world.first_boot_file.replace("[board]\n", '[board]\naddress = "10.0.2.15/24"\ngateway = "10.0.3.2"\n')
+    with Machine(world.fresh_card("way-out.img", text), world.folder / "way-out", start=world.direct) as machine:
+        machine.greeting(world.patience)
+        is_told, told = machine.reports(r"`10\.0\.3\.2` is in no network of `address`", world.patience)
+        report.check(label, "it is reached all the same, and told", is_told and "finds no names" in told, told)
 
 
 class Time(threading.Thread):
