@@ -73,7 +73,8 @@ fn anywhere(folder: &Path, words: &str) -> bool {
 }
 
 const FILE: &str = "\u{feff}hostname = \"mail.example.org\"\r\n[board]\r\nname = \"post\"\r\naccount = \"alice@example.org\"\r\n\
-    password = \"wonderland-7\"\r\ndomains = [\"example.net\"]\r\naddress = \"192.0.2.10/24\"\r\ngateway = \"192.0.2.1\"\r\ndns = \"192.0.2.1\"\r\n[accounts]\r\n\
+    password = \"wonderland-7\"\r\ndomains = [\"example.net\"]\r\naddress = \"192.0.2.10/24\"\r\n\
+    gateway = \"192.0.2.1\"\r\ndns = \"192.0.2.1\"\r\n[accounts]\r\n\
     \"bob@example.org\" = \"builder-22-octets\"\r\n[wifi]\r\nssid = \"IEEE\"\r\npassword = \"password\"\r\ncountry = \"GB\"\r\n\
     [listen]\r\npop3 = \"off\"\r\n";
 
@@ -544,7 +545,8 @@ fn a_restore_is_seen_in_whatever_way_it_is_written() {
 #[test]
 fn what_notepad_calls_unicode_is_read_and_saved_as_everybody_reads_it() {
     let wide = |text: &str| [b"\xff\xfe".to_vec(), text.encode_utf16().flat_map(u16::to_le_bytes).collect()].concat();
-    let text = "[board]\r\nname = \"post\"\r\naccount = \"alice@example.org\"\r\npassword = \"wonderland-7\"\r\nrestore = true\r\n";
+    let text = "[board]\r\nname = \"post\"\r\naccount = \"alice@example.org\"\r\npassword = \"wonderland-7\"\r\n\
+        restore = true\r\n";
     let board = Board::new();
     board.write("pigeon.toml", wide(text));
     board.write("pigeon.toml~", wide(text));

@@ -1,5 +1,6 @@
-//! The board's scripts (board/root/lib/pigeon: backup, restore, serve, trial, helper), run by this machine's shell with the folders of a board in
-//! a temporary one: what is backed up where, what is restored, which update is applied and whether it stays, and who may write the card.
+//! The board's scripts (board/root/lib/pigeon: backup, restore, serve, trial, helper), run by this machine's shell with the
+//! folders of a board in a temporary one: what is backed up where, what is restored, which update is applied and whether it
+//! stays, and who may write the card.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on may stop")]
 

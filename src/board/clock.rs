@@ -31,8 +31,8 @@ const UNDECIDED_MIN: Duration = Duration::from_secs(16);
 const ADDRESSES_MAX: usize = 4;
 const CANDIDATES_MAX: usize = 8;
 
-/// Asks these servers (`host` or `host:port`) for ever, one after the other, and calls `is_right` once the clock is. An error when
-/// this process may not set it.
+/// Asks these servers (`host` or `host:port`) for ever, one after the other, and calls `is_right` once the clock is. An
+/// error when this process may not set it.
 pub fn keep_clock(servers: &[String], is_right: &mut dyn FnMut()) -> io::Result<()> {
     let usual = SERVERS.map(|number| format!("{number}.debian.pool.ntp.org"));
     let servers = if servers.is_empty() { &usual[..] } else { servers };

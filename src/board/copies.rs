@@ -1,5 +1,5 @@
-//! Copies that editors, people and desktops leave beside a file whose passwords were erased (`pigeon.toml~`, `.Trash-1000/files/pigeon.toml`):
-//! told, not touched.
+//! Copies that editors, people and desktops leave beside a file whose passwords were erased (`pigeon.toml~`,
+//! `.Trash-1000/files/pigeon.toml`): told, not touched.
 
 use super::erase::FILE_BYTES_MAX;
 use super::files::{Files, Folder, read};
@@ -16,7 +16,8 @@ const TRASH: [&str; 2] = [".trash", "$recycle.bin"];
 /// A shorter password is looked for with its quotes: without them it may be a part of any word.
 const BARE_BYTES_MIN: usize = 10;
 
-/// A warning for each file in the card's root, but `ours`, and in its trash that holds one of these values (which have their quotes).
+/// A warning for each file in the card's root, but `ours`, and in its trash that holds one of these values (which have
+/// their quotes).
 pub(super) fn find(card: &Folder, ours: &[&str], secrets: &[String]) -> Vec<Problem> {
     let wanted: Vec<&str> = secrets.iter().map(|secret| without_quotes(secret)).collect();
     let folders = std::iter::once(String::new()).chain(trash(card));

@@ -57,8 +57,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Reads the card and what the data directory has kept, for a board with so many bytes of memory. One that `is_held` makes no
-    /// account.
+    /// Reads the card and what the data directory has kept, for a board with so many bytes of memory. One that `is_held`
+    /// makes no account.
     pub fn read(folders: &Folders, memory_bytes: u64, running: &Running, is_held: bool) -> Self {
         let Folders { boot, data, keep } = folders.clone();
         let card = boot.map(Folder);

@@ -12,8 +12,8 @@
 //!     the card says is kept in the folder `--keep`, root's own, for a start at which it cannot be read.
 //!     `--hold`: nothing is done in DATA. The report says which system runs, and which lies beside it.
 //! pigeon board wants-restore --boot DIR
-//!     before that, while there is no store: prints `yes` where DIR's file asks for the mail of a backup, `unclear` where it cannot
-//!     be told (a word that is neither true nor false, a file that is no text), else `no`.
+//!     before that, while there is no store: prints `yes` where DIR's file asks for the mail of a backup, `unclear` where
+//!     it cannot be told (a word that is neither true nor false, a file that is no text), else `no`.
 //! pigeon board name --boot DIR
 //!     before that, too: prints the board's name as DIR's files say it.
 //! pigeon board blank --boot DIR
@@ -26,7 +26,8 @@
 //!     answers NAME.local, and says where FILE has the services, in the foreground, for ever; another NAME there: NAME-2. Prints the
 //!     name it has taken.
 //! pigeon board clock [SERVER...]
-//!     SNTP in the foreground, for ever; two servers must agree before the clock is set to another time. Prints `right` once it is.
+//!     SNTP in the foreground, for ever; two servers must agree before the clock is set to another time. Prints `right`
+//!     once it is.
 //! pigeon board supervise [--silence SECONDS] [--folder DIR] -- COMMAND...
 //!     runs the server as systemd would: DIR/ready (default /run/board) while it serves, DIR/serve.pid its number; one that
 //!     is silent too long is ended. Exit: the server's code.

@@ -1,5 +1,5 @@
-//! Which systems are on the card, and which of them runs: a line for the report, and what is wrong with them. An update that did
-//! not stay lies in the other slot until another comes, so it is told at every start and needs no note of its own.
+//! Which systems are on the card, and which of them runs: a line for the report, and what is wrong with them. An update
+//! that did not stay lies in the other slot until another comes, so it is told at every start and needs no note.
 
 use super::files::{Files, SECTOR_BYTES, read};
 use super::release::{is_later, is_version};

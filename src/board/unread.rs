@@ -1,10 +1,10 @@
-//! Files in the card's root by which other images are set up, and `pigeon.toml` as a word processor saves it: nothing here reads
-//! them, so whoever wrote one is told. Their content is not looked at.
+//! Files in the card's root by which other images are set up, and `pigeon.toml` as a word processor saves it: nothing
+//! here reads them, so whoever wrote one is told. Their content is not looked at.
 
 use super::files::Folder;
 use crate::config::Problem;
 
-/// What the documentation of Raspberry Pi OS and its Imager 1 and 2 name (cloud-init's `user-data` and `network-config`, too).
+/// What Raspberry Pi OS reads, or did, and its Imager writes (cloud-init's `user-data` and `network-config`, too).
 const OF_OTHERS: [&str; 8] =
     ["firstrun.sh", "user-data", "network-config", "wpa_supplicant.conf", "userconf", "userconf.txt", "ssh", "ssh.txt"];
 /// How names end that word processors and editors give to `pigeon.toml`, or to `pigeon`.

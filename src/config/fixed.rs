@@ -59,7 +59,7 @@ impl Reader<'_> {
             (true, true) => "`address` without `dns`: the board finds no names, and so no time servers",
             (false, false) => "`address` without `gateway`: the board reaches its own network alone, so it has no time",
             (false, true) => {
-                "`address` without `gateway` and `dns`: the board reaches its own network alone, so it has no time and finds no names"
+                "`address` without `gateway` and `dns`: the board reaches its own network alone: no time, no names"
             }
         };
         let place = self.places.of("board.address").unwrap_or_default();
@@ -86,7 +86,7 @@ impl Prefix {
         (1..=most).contains(&length).then_some(Self { address, length })
     }
 
-    /// Whether a machine with this address speaks to the other one directly. Every link has the link-local addresses of IPv6.
+    /// Whether a machine with this address speaks to the other one directly. Every link has IPv6's link-local ones.
     fn reaches(&self, other: IpAddr) -> bool {
         match (self.address, other) {
             (IpAddr::V4(own), IpAddr::V4(other)) => (own.to_bits() ^ other.to_bits()) & self.mask() == 0,
@@ -98,8 +98,8 @@ impl Prefix {
         }
     }
 
-    /// Of a network, the first number is its own and the last is that of all in it (RFC 1122 section 3.2.1.3), but where there are two
-    /// at most (RFC 3021).
+    /// Of a network, the first number is its own and the last is that of all in it (RFC 1122 section 3.2.1.3), but
+    /// where there are two at most (RFC 3021).
     fn is_for_all(&self) -> bool {
         let IpAddr::V4(own) = self.address else { return false };
         let host = own.to_bits() & !self.mask();
