@@ -35,7 +35,7 @@ const SEEDS_LEAST: u64 = 4;
 const THREADS: usize = 2;
 
 /// Where every run must have cut.
-const STEPS: [&str; 71] = [
+const STEPS: [&str; 72] = [
     "batch write",
     "batch sync",
     "window zeros",
@@ -62,6 +62,7 @@ const STEPS: [&str; 71] = [
     "house: segment removal",
     "house: log folder sync",
     "house: snapshot rename",
+    "backup: written down",
     "backup: segment copy",
     "backup: snapshot rename",
     "backup: manifest",

@@ -299,13 +299,18 @@ fn a_store_that_was_restored_or_salvaged_goes_on_with_its_folder() {
 /// Takes out of a backup what versions before did not write.
 fn without_identity(stick: &SimDisk) {
     let name = stick.list("").unwrap().into_iter().find(|name| name.starts_with("MANIFEST-")).unwrap();
-    let text = String::from_utf8(stick.contents(&name).unwrap()).unwrap();
-    let is_old = |line: &&str| !["store ", "made ", "end "].iter().any(|word| line.starts_with(word));
-    let lines = text.lines().filter(is_old).filter(|line| !line.ends_with("store.id"));
-    let body: String = lines.map(|line| format!("{line}\n")).collect();
-    stick.put(&name, format!("{body}end {:08x}\n", crc32c::crc32c(body.as_bytes())).as_bytes());
+    let is_new = |line: &str| ["store ", "mark ", "made "].iter().any(|word| line.starts_with(word));
+    rewrite(stick, &name, |line| !is_new(line) && !line.ends_with("store.id"));
     stick.remove("store.id").unwrap();
     assert!(backup::newest(stick).unwrap().store.is_none());
+}
+
+/// A manifest with some of its lines.
+fn rewrite(stick: &SimDisk, name: &str, stays: impl Fn(&str) -> bool) {
+    let text = String::from_utf8(stick.contents(name).unwrap()).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with("end ") && stays(line));
+    let body: String = lines.map(|line| format!("{line}\n")).collect();
+    stick.put(name, format!("{body}end {:08x}\n", crc32c::crc32c(body.as_bytes())).as_bytes());
 }
 
 #[test]
@@ -362,8 +367,13 @@ fn a_later_state_of_the_store_is_not_backed_over_by_an_earlier_one() {
         back_up(&store, &disk, &stick).await.unwrap();
         let before = all(&stick);
         let earlier = open(&copy, &workers).unwrap();
-        assert!(matches!(back_up(&earlier, &copy, &stick).await, Err(BackupError::Later(..))));
+        assert!(matches!(back_up(&earlier, &copy, &stick).await, Err(BackupError::Forked(..))));
         assert!(all(&stick) == before);
+        // One that does not say which it is.
+        for name in ["MANIFEST-1", "MANIFEST-1.copy"] {
+            rewrite(&stick, name, |line| !line.starts_with("mark "));
+        }
+        assert!(matches!(back_up(&earlier, &copy, &stick).await, Err(BackupError::Later(..))));
     });
 }
 
@@ -439,34 +449,202 @@ fn kills_and_cuts_between_backups_are_no_other_way() {
     });
 }
 
-/// What a start has lost, with the rows that named it, no later one knows of.
+/// What a start has lost no later one knows of; what has it is left alone by all of them.
 #[test]
-fn what_one_start_has_lost_stays_in_the_backup_after_others() {
+fn a_backup_of_before_a_loss_is_left_as_it_is_by_every_later_start() {
     let workers = workers();
     smol::block_on(async {
-        let (disk, stick, store) = backed_up(&workers, 60).await;
-        more(&store, 1).await;
-        back_up(&store, &disk, &stick).await.unwrap();
-        let messages = store.stats().await.unwrap().messages;
-        drop(store);
-        let mut disk = disk.revive();
-        let commits = segments(&disk, ".commit");
-        disk.remove(&commits[commits.len() - 2]).unwrap();
-        disk.remove("index.redb").unwrap();
-        disk.list("snapshots").unwrap().iter().for_each(|name| disk.remove(&format!("snapshots/{name}")).unwrap());
-        for n in 0..4 {
-            let store = open(&disk, &workers).unwrap();
-            assert_eq!(store.damage().1 > 0, n == 0, "{n}");
-            let copied = back_up(&store, &disk, &stick).await.unwrap();
-            // Told once as an error, and noted from then on.
-            assert_eq!((!copied.kept.is_empty(), copied.stays > 0), (n == 0, n > 0), "{n}: {copied:?}");
-            more(&store, 1).await;
+        let no_index: fn(&SimDisk) = |disk| {
+            disk.remove("index.redb").unwrap();
+            disk.list("snapshots").unwrap().iter().for_each(|name| disk.remove(&format!("snapshots/{name}")).unwrap());
+        };
+        let back: Loss = ("the last but one", |disk| {
+            let commits = segments(disk, ".commit");
+            disk.remove(&commits[commits.len() - 2]).unwrap();
+        });
+        let end: Loss = ("the last", |disk| disk.remove(&segments(disk, ".commit").pop().unwrap()).unwrap());
+        let head: Loss = ("the end of the last", |disk| {
+            let last = segments(disk, ".commit").pop().unwrap();
+            let octets = disk.contents(&last).unwrap();
+            disk.put(&last, &octets[..8 * 1024]);
+        });
+        let log: Loss = ("the log", |disk| segments(disk, "").iter().for_each(|name| disk.remove(name).unwrap()));
+        for ((what, lose), is_index_lost) in [(back, true), (end, false), (end, true), (head, false), (log, false)] {
+            let (disk, stick, store) = backed_up(&workers, 60).await;
+            more(&store, 14).await;
+            back_up(&store, &disk, &stick).await.unwrap();
+            if what == "the last but one" {
+                more(&store, 3).await;
+            }
+            let (saved, seen) = (all(&stick), backup::newest(&stick).unwrap().batch);
+            let mut disk = disk.revive();
             drop(store);
-            disk = disk.revive();
+            lose(&disk);
+            if is_index_lost {
+                no_index(&disk);
+            }
+            let fresh = SimDisk::new();
+            for n in 0..3 {
+                let store = open(&disk, &workers).unwrap();
+                assert_eq!(store.damage().1 > 0 || store.is_end_uncertain(), n == 0, "{what}, {n}");
+                // Much comes meanwhile, and what was is reclaimed.
+                more(&store, 60).await;
+                store.snapshot().await.unwrap();
+                store.snapshot().await.unwrap();
+                store.keep_house().await.unwrap();
+                let done = back_up(&store, &disk, &stick).await;
+                assert!(matches!(done, Err(BackupError::Forked(..))), "{what}, {n}: {done:?}");
+                assert!(all(&stick) == saved, "{what}, {n}");
+                // A new folder is its own from then on.
+                back_up(&store, &disk, &fresh).await.unwrap();
+                drop(store);
+                disk = disk.revive();
+            }
+            let (_, again) = restored(&stick, &workers, true);
+            assert_eq!(
+                (again.stats().await.unwrap().messages, backup::newest(&stick).unwrap().batch),
+                (74, seen),
+                "{what}"
+            );
         }
-        assert!(stick.contents(&commits[commits.len() - 2]).is_some());
+    });
+}
+
+/// Nothing of the log tells it any more once that is reclaimed.
+#[test]
+fn a_store_that_was_put_back_takes_no_later_backup_over_however_long_it_lived() {
+    let workers = workers();
+    smol::block_on(async {
+        let (disk, stick, store) = backed_up(&workers, 20).await;
+        drop(store);
+        let copy = disk.reboot(Cut::Everything);
+        let disk = disk.revive();
+        let store = open(&disk, &workers).unwrap();
+        more(&store, 20).await;
+        back_up(&store, &disk, &stick).await.unwrap();
+        let saved = all(&stick);
+        let earlier = open(&copy, &workers).unwrap();
+        for _ in 0..4 {
+            more(&earlier, 40).await;
+            earlier.snapshot().await.unwrap();
+            earlier.keep_house().await.unwrap();
+            let done = back_up(&earlier, &copy, &stick).await;
+            assert!(matches!(done, Err(BackupError::Forked(..))), "{done:?}");
+        }
+        assert!(all(&stick) == saved);
+        // The one that made it goes on, and with a folder of before, too.
+        let other = SimDisk::new();
+        back_up(&store, &disk, &other).await.unwrap();
+        for _ in 0..3 {
+            more(&store, 1).await;
+            back_up(&store, &disk, &stick).await.unwrap();
+        }
+        back_up(&store, &disk, &other).await.unwrap();
+    });
+}
+
+/// A full disk has no room to write a backup down: it is made, and goes on.
+#[test]
+fn a_backup_that_cannot_be_written_down_is_made_nevertheless() {
+    let workers = workers();
+    smol::block_on(async {
+        let (disk, stick, store) = backed_up(&workers, 20).await;
+        let mark = backup::newest(&stick).unwrap().mark;
+        assert!(mark.is_some());
+        disk.leave_room(Some(0));
+        back_up(&store, &disk, &stick).await.unwrap();
+        let new = SimDisk::new();
+        back_up(&store, &disk, &new).await.unwrap();
+        assert_eq!((backup::newest(&stick).unwrap().mark, backup::newest(&new).unwrap().mark), (mark, None));
+        disk.leave_room(None);
+        for stick in [&stick, &new] {
+            more(&store, 1).await;
+            back_up(&store, &disk, stick).await.unwrap();
+            assert!(backup::newest(stick).unwrap().mark.is_some());
+        }
+    });
+}
+
+#[test]
+fn a_data_directory_is_no_place_for_a_backup() {
+    let workers = workers();
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        drop(filled(&disk, &workers, 20).await);
+        let copy = disk.reboot(Cut::Everything);
+        let disk = disk.revive();
+        let store = open(&disk, &workers).unwrap();
+        for is_named in [true, false] {
+            if !is_named {
+                copy.remove("store.id").unwrap();
+            }
+            let before = all(&copy);
+            let done = back_up(&store, &disk, &copy).await;
+            assert!(matches!(done, Err(BackupError::NotOurs(_))), "{done:?}");
+            assert!(all(&copy) == before);
+        }
+    });
+}
+
+/// The head of a segment ruined, on the card or on the stick, however it is.
+#[test]
+fn a_ruined_head_takes_no_good_copy_along() {
+    let workers = workers();
+    smol::block_on(async {
+        let ruins: [fn(&mut Vec<u8>); 4] = [
+            |octets| octets[..4096].fill(0),
+            |octets| octets[..4096].fill(0xff),
+            |octets| octets[20] ^= 4,
+            |octets| octets[..2048].iter_mut().enumerate().for_each(|(n, octet)| *octet = (n * 37) as u8 ^ 0x5a),
+        ];
+        for (n, ruin) in ruins.into_iter().enumerate() {
+            let (disk, stick, store) = backed_up(&workers, 60).await;
+            let manifest = backup::newest(&stick).unwrap();
+            let victim = segments(&disk, ".body").remove(0);
+            let good = stick.contents(&victim).unwrap();
+            let mut octets = disk.contents(&victim).unwrap();
+            ruin(&mut octets);
+            disk.put(&victim, &octets);
+            let copied = back_up(&store, &disk, &stick).await.unwrap();
+            assert_eq!(copied.kept, std::slice::from_ref(&victim), "{n}");
+            let kept = backup::newest(&stick).unwrap();
+            let stored =
+                |manifest: &backup::Manifest| manifest.files.iter().find(|file| file.name == victim).unwrap().clone();
+            assert_eq!((stored(&kept), stick.contents(&victim).unwrap()), (stored(&manifest), good.clone()), "{n}");
+            // On the stick: it is copied again.
+            let (disk, stick, store) = backed_up(&workers, 60).await;
+            for victim in [segments(&disk, ".commit").remove(0), victim] {
+                let good = stick.contents(&victim).unwrap();
+                let mut octets = good.clone();
+                ruin(&mut octets);
+                stick.put(&victim, &octets);
+                let copied = back_up(&store, &disk, &stick).await.unwrap();
+                assert!(copied.kept.is_empty(), "{n}: {copied:?}");
+                let manifest = backup::newest(&stick).unwrap();
+                backup::prove(&stick, &manifest, &mut |_, _| ()).unwrap();
+            }
+        }
+    });
+}
+
+/// What is on its way while a backup is made belongs to no backup, and costs none its good name.
+#[test]
+fn a_message_that_is_on_its_way_is_not_missed() {
+    let workers = workers();
+    smol::block_on(async {
+        let (disk, stick, store) = backed_up(&workers, 20).await;
+        let mut body = store.body();
+        body.write(&noise(7, 300_000)).await.unwrap();
+        let batch = back_up(&store, &disk, &stick).await.map(|_| backup::newest(&stick).unwrap().batch).unwrap();
+        drop(body);
+        for _ in 0..2 {
+            let copied = back_up(&store, &disk, &stick).await.unwrap();
+            assert!(copied.kept.is_empty() && copied.lost.is_empty(), "{copied:?}");
+        }
+        let manifest = backup::newest(&stick).unwrap();
+        assert_eq!(manifest.batch, batch);
         let (_, again) = restored(&stick, &workers, true);
-        assert!(again.stats().await.unwrap().messages >= messages);
+        assert!(!again.is_end_uncertain() && again.damage().1 == 0);
     });
 }
 
@@ -582,7 +760,7 @@ type Loss = (&'static str, fn(&SimDisk));
 fn what_the_store_has_lost_stays_in_the_backup_and_is_told() {
     let workers = workers();
     smol::block_on(async {
-        let lose: [Loss; 6] = [
+        let lose: [Loss; 5] = [
             ("the newest segment", |disk| disk.remove(&segments(disk, "").pop().unwrap()).unwrap()),
             ("a segment", |disk| disk.remove(&segments(disk, ".body")[0]).unwrap()),
             ("the end of one", |disk| {
@@ -597,10 +775,6 @@ fn what_the_store_has_lost_stays_in_the_backup_and_is_told() {
                 disk.put(&name, &octets);
             }),
             ("all of one", |disk| disk.put(&segments(disk, ".body")[0], b"")),
-            ("the log", |disk| {
-                let names = segments(disk, "");
-                names.iter().for_each(|name| disk.remove(name).unwrap());
-            }),
         ];
         for (what, lose) in lose {
             let (disk, stick) = (SimDisk::new(), SimDisk::new());

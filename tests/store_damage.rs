@@ -437,6 +437,56 @@ fn a_lost_or_cut_last_segment_is_told_and_gives_no_uid_twice() {
     });
 }
 
+/// What becomes of a page, and how.
+type Ruin = (&'static str, fn(&mut [u8]));
+
+/// A card ruins more than it writes at once. Only the last batch may be one that nobody was told of.
+#[test]
+fn several_ruined_batches_at_the_end_are_told_and_give_no_uid_twice() {
+    let workers = workers();
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        let store = filled(&disk, &workers, 80).await;
+        let before = uids(&store, INBOX).await;
+        let disk = disk.revive();
+        drop(store);
+        let last = commits(&disk).pop().unwrap();
+        let contents = disk.contents(&last).unwrap();
+        let used = contents.iter().rposition(|octet| *octet != 0).unwrap() / 4_096 + 1;
+        let starts: Vec<usize> = (1..used).filter(|page| contents[page * 4_096..].starts_with(b"PgB1")).collect();
+        let ruins: [Ruin; 4] = [
+            ("a flipped bit", |page| page[40] ^= 1),
+            ("erased but for its head", |page| page[32..].fill(0xff)),
+            ("erased", |page| page.fill(0xff)),
+            ("zeros", |page| page.fill(0)),
+        ];
+        for (what, ruin) in ruins {
+            for count in 1..=5 {
+                let disk = disk.revive();
+                let mut octets = contents.clone();
+                for start in &starts[starts.len() - count..] {
+                    // The last one of those that are erased is left as it is: it shows that all before it were acknowledged.
+                    if count == 1 || !what.ends_with("erased") && what != "zeros" || start != starts.last().unwrap() {
+                        ruin(&mut octets[start * 4_096..(start + 1) * 4_096]);
+                    }
+                }
+                disk.put(&last, &octets);
+                let store = open(&disk, &workers).unwrap();
+                let is_told = store.is_end_uncertain() || store.damage().1 > 0;
+                assert!(is_told == (count > 1), "{what}, {count}");
+                let after = uids(&store, INBOX).await;
+                if is_told {
+                    assert!(after.1 > before.1 && after.2 > before.2, "{what}, {count}: {after:?} after {before:?}");
+                }
+                drop(store);
+                // That which follows is whole.
+                let store = open(&disk.revive(), &workers).unwrap();
+                assert!(!store.is_end_uncertain() && store.damage().1 == 0, "{what}, {count}");
+            }
+        }
+    });
+}
+
 /// The index has seen the end of the segment before, which is the rule and not chance.
 #[test]
 fn a_lost_segment_behind_a_stop_or_a_backup_is_told_and_gives_no_uid_twice() {

@@ -214,7 +214,7 @@ fn a_backup_of_many_segments_needs_few_open_files() {
     let done = backup::back_up(
         &from,
         &to,
-        &backup::Content { batch: (1, 1), end: (0, 0), names: &names, needed: &[], is_damaged: false, made_s: 0 },
+        &backup::Content { batch: (1, 1), end: (0, 0), names: &names, needed: &[], mark: None, made_s: 0 },
         &mut |_, _| most = open_files().max(most),
     );
     std::fs::remove_dir_all(&root).unwrap();

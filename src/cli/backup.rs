@@ -5,7 +5,7 @@ use super::file;
 use super::output::{Failure, complain, failed, say};
 use crate::base::Clock;
 use crate::config::{Config, human_bytes};
-use crate::serve::{Answer, END_UNCERTAIN, Request, World, ask, become_owner, beside, connect, create_folder};
+use crate::serve::{Answer, Request, World, ask, become_owner, beside, connect, create_folder};
 use crate::store::backup::{self, BackupError, Content, Copied, Manifest, Restoring};
 use crate::store::{Disk, DiskFile, RealDisk};
 use std::fs;
@@ -45,7 +45,7 @@ struct Files {
     end: (u64, u64),
     names: Vec<String>,
     needed: Vec<u64>,
-    is_damaged: bool,
+    mark: Option<String>,
 }
 
 pub(super) fn back_up(config: Option<&Path>, target: &Path, other_disk: bool) -> Result<(), Failure> {
@@ -66,18 +66,12 @@ pub(super) fn back_up(config: Option<&Path>, target: &Path, other_disk: bool) ->
     let to = disk(target)?;
     let made_s = u64::try_from(Clock::system().unix_s()).unwrap_or(0);
     let mut bar = Bar::new("copying");
-    let Files { batch, end, names, needed, is_damaged } = &files;
-    let content = Content { batch: *batch, end: *end, names, needed, is_damaged: *is_damaged, made_s };
+    let Files { batch, end, names, needed, mark } = &files;
+    let content = Content { batch: *batch, end: *end, names, needed, mark: mark.as_deref(), made_s };
     let copied = backup::back_up(&from, &to, &content, &mut |done, total| bar.at(done, total));
     drop((bar, held));
     let copied = copied.map_err(|error| told(&error, target))?;
     complain(&damage_of(&copied));
-    if copied.stays > 0 {
-        complain(&format!(
-            "pigeon: {} files that the store has lost stay in the backup, as was told; a new folder begins without them\n",
-            copied.stays
-        ));
-    }
     say(&format!(
         "{}: complete, {} in {} files; {} in {} of them new\n",
         target.display(),
@@ -286,13 +280,10 @@ fn fill(
 
 /// What could not be had again, a line each.
 pub(super) fn lost(world: &World) -> String {
-    let (told, count) = world.store.damage();
+    let (told, count) = world.store.lost();
     let mut text: String = told.iter().map(|what| format!("damaged: {what}\n")).collect();
     if count > told.len() as u64 {
         text.push_str(&format!("damaged: {} more\n", count - told.len() as u64));
-    }
-    if world.store.is_end_uncertain() {
-        text.push_str(&format!("damaged: {END_UNCERTAIN}\n"));
     }
     text
 }
@@ -301,8 +292,8 @@ pub(super) fn lost(world: &World) -> String {
 fn hold(config: &Config) -> Result<(Held, Files), Failure> {
     if let Some(mut client) = connect(&config.data)? {
         return match ask(&mut client, &Request::Hold) {
-            Ok(Answer::Held { sequence, crc, end, names, needed, is_damaged }) => {
-                Ok((Held::Server(client), Files { batch: (sequence, crc), end, names, needed, is_damaged }))
+            Ok(Answer::Held { sequence, crc, end, names, needed, mark }) => {
+                Ok((Held::Server(client), Files { batch: (sequence, crc), end, names, needed, mark }))
             }
             Ok(other) => Err(failed(other)),
             Err(error) => Err(Failure::TryLater(format!("the server did not answer: {error}"))),
@@ -334,7 +325,7 @@ fn open_until(config: &Config, told: &Sender<Result<Files, Failure>>, ends: &Rec
     match smol::future::block_on(world.store.hold()) {
         Ok(held) => {
             let (names, needed) = (held.names.clone(), held.needed.clone());
-            let files = Files { batch: held.batch, end: held.end, names, needed, is_damaged: held.is_damaged };
+            let files = Files { batch: held.batch, end: held.end, names, needed, mark: held.mark.clone() };
             if told.send(Ok(files)).is_ok() {
                 // Ends with an error, when the other end is gone.
                 let _ = ends.recv();

@@ -112,9 +112,9 @@ async fn converse(server: &Server, long: &Long, mut stream: LocalStream) -> io::
                 Some(place) => match server.world.store.hold().await {
                     Ok(files) => {
                         let ((sequence, crc), end) = (files.batch, files.end);
-                        let (names, needed, is_damaged) = (files.names.clone(), files.needed.clone(), files.is_damaged);
+                        let (names, needed, mark) = (files.names.clone(), files.needed.clone(), files.mark.clone());
                         held = Some((files, place));
-                        Answer::Held { sequence, crc, end, names, needed, is_damaged }
+                        Answer::Held { sequence, crc, end, names, needed, mark }
                     }
                     Err(refusal) => try_later(&Error::Store(refusal).to_string()),
                 },

@@ -14,9 +14,6 @@ use serde::{Deserialize, Serialize};
 const USERS_MAX: usize = 100;
 const ALIASES_MAX: usize = 16;
 
-/// What operators are told when a start did not find the log's end for certain.
-pub const END_UNCERTAIN: &str = "the log may have lost its end: mail that came last may be missing";
-
 /// A question or an order.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(tag = "verb", rename_all = "snake_case", deny_unknown_fields)]
@@ -70,7 +67,7 @@ pub enum Answer {
     /// How the server is.
     Status(Box<Status>),
     /// The files of a backup, the last batch in them, the segments that must be among them, and whether more may be missing.
-    Held { sequence: u64, crc: u32, end: (u64, u64), names: Vec<String>, needed: Vec<u64>, is_damaged: bool },
+    Held { sequence: u64, crc: u32, end: (u64, u64), names: Vec<String>, needed: Vec<u64>, mark: Option<String> },
     /// How far reading everything has come.
     Verifying { part: String, done: u64, total: u64 },
     /// What was read, and what was damaged.
@@ -145,14 +142,11 @@ pub(super) async fn verify(world: &World, progress: &mut (dyn FnMut(Progress) + 
 /// Adds what opening the store found wrong, or lost for good: reading what there is does not show it again.
 pub(super) fn with_start(world: &World, answer: Answer) -> Answer {
     let Answer::Verified(mut checked) = answer else { return answer };
-    let (damage, damage_total) = world.store.damage();
+    let (lost, lost_total) = world.store.lost();
     let anew = world.store.source();
     let anew = anew.map(|from| format!("index.redb was missing or unreadable; it is made anew from {from}"));
-    let uncertain = world.store.is_end_uncertain();
-    let uncertain = uncertain.then(|| format!("{END_UNCERTAIN}; UIDs and modification sequences are raised"));
-    let found = anew.iter().chain(damage).chain(&uncertain).cloned();
-    checked.faults_total += damage_total + u64::from(anew.is_some()) + u64::from(uncertain.is_some());
-    checked.faults = found.chain(std::mem::take(&mut checked.faults)).collect();
+    checked.faults_total += lost_total + u64::from(anew.is_some());
+    checked.faults = anew.into_iter().chain(lost).chain(std::mem::take(&mut checked.faults)).collect();
     Answer::Verified(checked)
 }
 
@@ -245,7 +239,7 @@ async fn status(world: &World) -> Result<Answer, Error> {
     let stats = world.store.stats().await?;
     let times = (world.clock.unix_s(), world.clock.monotonic());
     let wear = world.wear.status(&stats, world.endurance_bytes, times);
-    Ok(Answer::Status(Box::new(Status::new(holds(world, &stats).await?, wear, world.store.damage()))))
+    Ok(Answer::Status(Box::new(Status::new(holds(world, &stats).await?, wear, world.store.lost()))))
 }
 
 async fn holds(world: &World, stats: &Stats) -> Result<Holds, Error> {

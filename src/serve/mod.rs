@@ -25,7 +25,7 @@ pub use hostname::settle_hostname;
 pub use listeners::{is_without_ipv6, remedy_for, socket_unit};
 pub use logger::start as start_log;
 pub use malloc::tune as tune_allocator;
-pub use manage::{Alias, Answer, Checked, END_UNCERTAIN, Password, Request, User, perform};
+pub use manage::{Alias, Answer, Checked, Password, Request, User, perform};
 pub use process::{become_owner, control_group_memory, raise_file_limit};
 pub use status::{Connections, Holds, Memory, Running, Served, Status, StoreWork};
 pub use wear::WearStatus;

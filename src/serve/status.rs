@@ -43,8 +43,8 @@ pub struct Running {
 
 impl Status {
     /// Of a store that nobody serves.
-    pub(super) fn new(holds: Holds, wear: WearStatus, (damage, damage_total): (&[String], u64)) -> Self {
-        let (version, damage) = (env!("CARGO_PKG_VERSION").to_owned(), damage.to_vec());
+    pub(super) fn new(holds: Holds, wear: WearStatus, (damage, damage_total): (Vec<String>, u64)) -> Self {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
         Self { version, holds, wear, damage, damage_total, server: None }
     }
 }

@@ -56,7 +56,7 @@ pub(crate) struct Link {
     /// Nothing when neither its header nor its first batch can be read.
     salt: Option<u32>,
     /// Where the one before ends; nothing when the header is lost.
-    predecessor: Option<Position>,
+    pub(crate) predecessor: Option<Position>,
     /// The sequence of its first batch, when the header is lost.
     first_sequence: Option<u64>,
 }
@@ -209,12 +209,33 @@ pub(crate) fn walk(
         }
         // A segment gets its name when its first batch is durable: that one is never the torn end of the log.
         let first_end = (next.is_none() && offset == PAGE_BYTES).then_some(len.max(PAGE_BYTES + 1));
-        if let Some(told) = told_end.or(first_end).filter(|told| offset < *told) {
+        let proved_end = match told_end.or(first_end) {
+            None if next.is_none() => proved_end(&*file, salt, offset, last.sequence)?,
+            end => end,
+        };
+        if let Some(told) = proved_end.filter(|told| offset < *told) {
             damage.note(format!("segment {number} has no whole batch between {offset} and {told}"));
             ruins(&file, (number, salt), (offset, limit), (&mut last, u64::MAX), each)?;
         }
     }
     Ok(damage)
+}
+
+/// Where what lies behind the last whole batch of the log ends, when it is no torn end: the beginning of the second batch from there
+/// on, or anything behind the first, was written only after the first had been synced.
+fn proved_end(file: &dyn DiskFile, salt: u32, from: u64, sequence: u64) -> io::Result<Option<u64>> {
+    let end = end_before_zeros(file, from)?;
+    let mut torn_end = None;
+    for offset in (from..end).step_by(PAGE_BYTES as usize) {
+        match tried(|| Batch::told(file, salt, offset))?.flatten() {
+            Some((told, padded_bytes)) if offset == from && told == sequence + 1 => {
+                torn_end = Some(offset + padded_bytes);
+            }
+            Some((told, _)) if told > sequence + 1 => return Ok(Some(end)),
+            _ => {}
+        }
+    }
+    Ok(torn_end.filter(|torn_end| *torn_end < end).map(|_| end))
 }
 
 /// Hands on the batches of a stretch in which bodies alone are hit, up to the one with this checksum; whether it was one.

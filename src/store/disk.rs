@@ -90,6 +90,12 @@ pub(crate) fn create_whole(disk: &dyn Disk, name: &str, parts: &[(u64, &[u8])]) 
     made
 }
 
+/// The same in the place of a file that may be there: after a failure, or a cut, that one stays, or the new one is there.
+pub(crate) fn replace_whole(disk: &dyn Disk, name: &str, content: &[u8]) -> io::Result<()> {
+    let temporary = format!("{name}.tmp");
+    make_whole(disk, name, &temporary, &[(0, content)]).map(drop).inspect_err(|_| drop(disk.remove(&temporary)))
+}
+
 fn make_whole(disk: &dyn Disk, name: &str, temporary: &str, parts: &[(u64, &[u8])]) -> io::Result<Arc<dyn DiskFile>> {
     let file = disk.create(temporary)?;
     for (offset, part) in parts {

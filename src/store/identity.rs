@@ -1,4 +1,4 @@
-//! Which store this is: a random number in a small file beside the log, made with the store, never changed, and told by every
+//! Which store this is: a random number in a small file beside the log, made with the store, kept for good, and told by every
 //! backup, so that no folder with one store's backup is taken for another's. What is restored is a store of its own, which
 //! says what it came from: the one before may live on. Nothing else needs it: a store that has lost it starts, and is another
 //! one for its backups from then on.
@@ -8,7 +8,7 @@
 //! pigeon store NUMBER from NUMBER SEQUENCE CRC-32C CRC-32C     restored from that one's backup, whose last batch this was
 //! ```
 
-use super::disk::{Disk, create_whole};
+use super::disk::{Disk, create_whole, replace_whole};
 use std::io;
 
 /// Where it lies.
@@ -59,6 +59,16 @@ pub(super) fn ensure(disk: &dyn Disk, is_new: bool) {
 pub(super) fn make(disk: &dyn Disk, from: Option<(String, (u64, u32))>) -> io::Result<()> {
     let number = (0..PARTS).map(|_| format!("{:08x}", disk.chance())).collect();
     create_whole(disk, FILE, &[(0, Identity { number, from }.text().as_bytes())]).map(drop)
+}
+
+/// Leaves out what the store was restored from, if it was.
+pub(super) fn forget_origin(disk: &dyn Disk) -> io::Result<()> {
+    match read(disk)? {
+        Some(Identity { number, from: Some(_) }) => {
+            replace_whole(disk, FILE, Identity { number, from: None }.text().as_bytes())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether this may stand for an identity in a manifest.

@@ -209,7 +209,7 @@ impl Log {
         // The rest of a window is enough for most batches: what is ahead becomes durable with this one. Behind its full length a
         // segment needs no more than its last batch.
         let to = (position.end + WINDOW_BYTES)
-            .min(self.segments.bytes() + WINDOW_LEAST_BYTES)
+            .min((self.segments.bytes() + WINDOW_LEAST_BYTES).next_multiple_of(PAGE_BYTES))
             .max(position.end + PAGE_BYTES);
         let is_short = |zeros_to: &u64| position.end + WINDOW_LEAST_BYTES > *zeros_to && to > *zeros_to;
         if let Some(zeros_to) = current.zeros_to.filter(is_short) {

@@ -24,6 +24,7 @@ mod keeper;
 mod keys;
 mod lease;
 mod log;
+mod marks;
 mod names;
 mod pulse;
 mod query;
@@ -81,6 +82,8 @@ pub const COPY_MESSAGES_MAX: u64 = 20_000;
 /// Bulk changes go in steps of so many messages.
 pub const STEP_MESSAGES_MAX: usize = 1_000;
 
+/// What operators are told when a start did not find the log's end for certain.
+const END_UNCERTAIN: &str = "the log may have lost its end: mail that came last may be missing";
 /// Snapshots that are kept.
 const SNAPSHOTS_KEPT: usize = 2;
 
@@ -410,7 +413,7 @@ impl Store {
         };
         let opened = opened.map_err(|error| OpenError::Failed(error.to_string()))?;
         let rebuild::Opened { index, log, damage, source } = opened;
-        for what in &damage.told {
+        for what in damage.told.iter().map(String::as_str).chain(damage.uncertain_end.then_some(END_UNCERTAIN)) {
             ::log::error!("damaged: {what}");
         }
         identity::ensure(&*disk, is_new && !is_there);
@@ -494,6 +497,14 @@ impl Store {
     /// What the start found damaged, in words for the operator: the first of it, and how many in all.
     pub fn damage(&self) -> (&[String], u64) {
         (&self.shared.damage.told, self.shared.damage.count)
+    }
+
+    /// All that the start found damaged or lost, and the end of the log, if that may be.
+    pub fn lost(&self) -> (Vec<String>, u64) {
+        let (mut told, count) = (self.shared.damage.told.clone(), self.shared.damage.count);
+        let is_uncertain = self.is_end_uncertain();
+        told.extend(is_uncertain.then(|| END_UNCERTAIN.to_owned()));
+        (told, count + u64::from(is_uncertain))
     }
 
     /// Whether the start, making the index anew, found behind the last batch what may have been another one: the torn end of

@@ -12,6 +12,7 @@ use super::disk::{Disk, is_unreadable};
 use super::event::Event;
 use super::index::{Index, IndexError, Tx};
 use super::log::{Log, NEXT_MAX, NewSegments, begin, close_off};
+use super::marks;
 use super::sabotage::{self, Sabotage};
 use super::segment::{Header, Kind, PAGE_BYTES, Position, file_name, parse_name};
 use super::snapshot;
@@ -171,6 +172,10 @@ pub(crate) fn start(
     let seen = state.position;
     segments.leave(seen.segment);
     let chain = chain(&**disk, &found.commits, seen)?;
+    if let Some(before) = chain.links.last().and_then(|link| link.predecessor) {
+        // A cut may have brought back the zeros that were taken away behind it.
+        close_off(&**disk, before);
+    }
     let from = chain.from;
     let mut replay = Replay::new(&**disk, index, &reading.skip);
     let mut last = from;
@@ -232,6 +237,11 @@ pub(crate) fn start(
     if from != seen {
         // The segment it was moved to may have its name from a process that was killed before it made that durable.
         disk.sync_folder("log")?;
+    }
+    if (damage.uncertain_end || !damage.is_none())
+        && let Err(error) = marks::forget(&**disk)
+    {
+        log::error!("that something is lost could not be written down for backups: {error}");
     }
     index.write(true, |tx| {
         let state = tx.state()?;

@@ -61,25 +61,27 @@ def updated(report, world):
         while card.slots().get("good") != "b" and time.monotonic() < deadline:
             time.sleep(1)
         report.check(label, "the new system is good", card.slots() | {"tries": ""} == {"good": "b", "try": "", "tries": ""}, str(card.slots()))
+        good_from = os.path.getsize(log)
         machine.authority(world.patience)
         client = wire.Imap(machine, "imaps", tls=True, user=world.recipient)
         report.check(label, "the mail is there", client.select() == world.delivered)
         client.logout()
     print(f"  {label}: the new system's first line {at:.0f} s after power-on of the old one")
-    _interrupted(report, world, before, writes.Log(log), cut_until, newer)
+    _interrupted(report, world, before, writes.Log(log), (cut_until, good_from), newer)
 
 
 def _interrupted(report, world, before, log, until, newer):
-    """Whatever moment the plug was pulled in, U-Boot finds a whole system; some of them are started. A third of the cuts
-    each falls anywhere, into the writing of the slot, and behind it."""
+    """Whatever moment the plug was pulled in, U-Boot finds a whole system; some of them are started. A quarter of the cuts
+    each falls anywhere up to the restart, into the writing of the slot, between the two, and into the new system's first start, U-Boot's
+    own writes with it, until it is good."""
     label = "update, cut"
     chance = random.Random(int(os.environ.get("PIGEON_SEED", "1")))
-    last = log.first_after(until - 1)
+    last, good = (log.first_after(place - 1) for place in until)
     begin, end = log.octets.find(newer[HEADER : 2 * HEADER]), log.octets.rfind(newer[-HEADER:])
     report.check(label, "the new system was written", 0 < begin < end, f"{begin} to {end} of {len(log.octets)}")
     begin, end = log.first_after(begin), log.first_after(end)
-    moments = [range(last), range(begin, end), range(end, last)]
-    ends, halves = [], 0
+    moments = [range(last), range(begin, end), range(end, last), range(last, good)]
+    ends, halves, again = [], 0, 0
     for number in range(CUTS):
         cut = before.copy(world.folder / "update-cut.img")
         what = log.cut(cut, chance.choice(moments[number % len(moments)]), chance)
@@ -87,6 +89,7 @@ def _interrupted(report, world, before, log, until, newer):
         written = (cut.read("slot-b/system") or b"")[: len(newer)]
         halves += written != newer and written[HEADER : 2 * HEADER] == newer[HEADER : 2 * HEADER]
         report.check(label, f"cut {number} finds a system", slot is not None, what)
+        again += cut.slots() | {"good": ""} == {"good": "", "try": "b", "tries": "1"}
         ends.append(slot)
         if number < BOOTS and slot:
             with Machine(cut, world.folder / "update-cut", start=("u-boot",)) as machine:
@@ -97,8 +100,9 @@ def _interrupted(report, world, before, log, until, newer):
                     started, what = False, f"{what}\n{error}"
             report.check(label, f"cut {number} starts", started, what)
     report.check(label, "some cuts met the slot half-written", halves > 0, str(ends))
+    report.check(label, "some met the new system's first start, and leave it a second", again > 0, str(ends))
     report.check(label, "some stay with the old system, and some go to the new one", {"a", "b"} <= set(ends), str(ends))
-    print(f"  {label}: {len(ends)} cuts, {halves} in the middle of the slot, {ends.count('a')} stay with the old system, {ends.count('b')} go to the new one")
+    print(f"  {label}: {len(ends)} cuts, {halves} in the middle of the slot, {again} in the first start, {ends.count('a')} stay with the old system, {ends.count('b')} go to the new one")
 
 
 def falls_back(report, world):

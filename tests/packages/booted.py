@@ -6,10 +6,13 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
+import threading
 import time
 from pathlib import Path
 
+from packages.installed import changed
 from packages.root import Root
 
 LABEL = "package under systemd"
@@ -92,7 +95,7 @@ def serves(report, package):
     with Root() as root:
         shutil.copy(package, root.path / "var/pigeon.deb")
         with Machine(root) as machine:
-            trial(report, root, machine)
+            trial(report, root, machine, package)
 
 
 def elsewhere(root, machine, check):
@@ -150,7 +153,53 @@ def hangs(machine, check):
     machine.run("systemctl", "daemon-reload")
 
 
-def trial(report, root, machine):
+def goes(report, root, machine, package, alice):
+    """Upgraded, removed while clients knock at its sockets, installed again and purged, with the units that README has one enable."""
+    check = lambda what, good, why="": report.check(LABEL, what, good, why)  # noqa: E731
+    machine.run("systemctl", "enable", "--now", "pigeon-backup.timer")
+    shutil.copy(changed(package, "0.1.0-2", "# of the second version\n"), root.path / "var/second.deb")
+    pid = machine.show("pigeon.service", "MainPID")
+    machine.run("dpkg", "--force-confdef", "--force-confold", "-i", "/var/second.deb")
+    state, now = machine.show("pigeon.service", "ActiveState"), machine.show("pigeon.service", "MainPID")
+    check("upgraded, the new one serves", state == "active" and now not in (pid, "0"), f"{state} {pid} {now}")
+    root.carry(report, LABEL, alice, 6)
+    over = threading.Event()
+    knocks = []
+    thread = threading.Thread(target=knock, args=(root, over, knocks))
+    thread.start()
+    try:
+        machine.run("dpkg", "-r", "pigeon")
+    finally:
+        over.set()
+        thread.join()
+    check("clients knocked meanwhile", len(knocks) > 10, len(knocks))
+    pid = machine.show("pigeon.service", "MainPID")
+    print(f"   clients knocked {len(knocks)} times while it was removed", flush=True)
+    check("removed, nothing of it runs on", pid in ("", "0"), pid)
+    check("and nothing listens", not listens(root), root.ports)
+    shutil.copy(package, root.path / "var/pigeon.deb")
+    machine.run("dpkg", "--force-confdef", "--force-confold", "-i", "/var/pigeon.deb")
+    root.await_greeting()
+    root.carry(report, LABEL, alice, 7)
+
+
+def knock(root, over, knocks):
+    """Connects again and again; counts in `knocks` what was accepted."""
+    while not over.is_set():
+        try:
+            socket.create_connection(("127.0.0.1", root.ports["smtp"]), 1).close()
+            knocks.append(1)
+        except OSError:
+            time.sleep(0.01)
+
+
+def listens(root):
+    """Whether somebody takes a connection there."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", root.ports["smtp"])) == 0
+
+
+def trial(report, root, machine, package):
     """What is tried while it runs."""
     check = lambda what, good, why="": report.check(LABEL, what, good, why)  # noqa: E731
     machine.run("dpkg", "-i", "/var/pigeon.deb")
@@ -226,6 +275,7 @@ def trial(report, root, machine):
     check("and without the server, too", "another program" not in told, told)
     root.carry(report, LABEL, alice, 4)
     check("a connection starts it", machine.show("pigeon.service", "ActiveState") == "active")
+    goes(report, root, machine, package, alice)
 
     machine.run("systemctl", "stop", *(f"pigeon-{name}.socket" for name in root.ports), "pigeon")
     segment = max((root.data / "log").glob("*.commit"), key=lambda path: path.stat().st_size)
@@ -239,3 +289,10 @@ def trial(report, root, machine):
     alarm = "pigeon-alarm@pigeon-verify.service.service"
     check("and told", machine.show(alarm, "ExecMainStartTimestampMonotonic") not in ("", "0"), machine.journal(alarm))
     check("without a fault of the alarm's", machine.show(alarm, "Result") == "success", machine.journal(alarm))
+
+    machine.run("dpkg", "-P", "pigeon")
+    units = root.path / "etc/systemd/system"
+    left = [str(path) for path in units.rglob("*pigeon*") if path.is_symlink()]
+    check("purged, no link to its units is left", not left, left)
+    check("and what the administrator wrote is", (units / "pigeon.service.d/sockets.conf").exists())
+    check("and nothing of it runs", machine.show("pigeon.service", "MainPID") in ("", "0"))

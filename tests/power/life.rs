@@ -483,9 +483,10 @@ impl Life {
                 } else {
                     let (disk, stick) = (self.disk.clone(), stick.clone());
                     let (names, needed) = (held.names.clone(), held.needed.clone());
-                    let (batch, end, is_damaged) = (held.batch, held.end, held.is_damaged);
+                    let (batch, end, mark) = (held.batch, held.end, held.mark.clone());
                     smol::block_on(executor.run(smol::unblock(move || {
-                        let content = Content { batch, end, names: &names, needed: &needed, is_damaged, made_s: 0 };
+                        let content =
+                            Content { batch, end, names: &names, needed: &needed, mark: mark.as_deref(), made_s: 0 };
                         back_up(&disk, &stick, &content, &mut |_, _| ())
                     })))
                 };

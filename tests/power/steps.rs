@@ -38,6 +38,7 @@ pub(crate) fn step(phase: Phase, operation: &Operation<'_>) -> String {
         Kind::Remove => "other removal",
         Kind::Rename if name == "restoring" => "mark rename",
         _ if is("restoring", "") => "mark made",
+        _ if is("backups.made", "") => "written down",
         _ if is("ballast", "") => "ballast",
         Kind::Rename if is("log/", ".commit") => "segment rename",
         Kind::Rename if is("log/", ".body") => "body segment rename",

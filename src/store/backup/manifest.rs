@@ -6,16 +6,16 @@
 //! pigeon backup 1
 //! batch SEQUENCE CRC                     the last batch in it
 //! store NUMBER                           whose it is (`store::identity`); manifests of before do not say it
+//! mark MARK                              which of the store's backups it is (`store::marks`); one that none could be written down for does not say
 //! made SECONDS                           when, since 1970, by the clock of whoever made it; likewise
 //! file LENGTH CRC-32C STORED NAME        NAME is where it belongs in a data directory; STORED where it lies here
-//! kept LENGTH CRC-32C STORED NAME        likewise, of one that the store has lost
 //! end CRC-32C                            over all lines before
 //! ```
 
 use super::BackupError;
 use super::restore::{LOCK, MARK};
 use crate::store::disk::Disk;
-use crate::store::identity;
+use crate::store::{identity, marks};
 
 const FIRST_LINE: &str = "pigeon backup 1";
 pub(super) const PREFIX: &str = "MANIFEST-";
@@ -35,6 +35,8 @@ pub struct Manifest {
     pub batch: (u64, u32),
     /// Whose it is.
     pub store: Option<String>,
+    /// Which of the store's backups it is.
+    pub mark: Option<String>,
     /// When it was made, seconds since 1970; 0 when it does not say.
     pub made_s: u64,
     /// Its files, by name.
@@ -52,8 +54,6 @@ pub struct BackupFile {
     pub bytes: u64,
     /// CRC-32C of all of it.
     pub crc: u32,
-    /// The store has lost it, as was told; it goes with the folder alone.
-    pub stays: bool,
 }
 
 /// The number in the name of a manifest or its copy.
@@ -117,12 +117,14 @@ impl Manifest {
         if let Some(store) = &self.store {
             text.push_str(&format!("store {store}\n"));
         }
+        if let Some(mark) = &self.mark {
+            text.push_str(&format!("mark {mark}\n"));
+        }
         if self.made_s > 0 {
             text.push_str(&format!("made {}\n", self.made_s));
         }
         for file in &self.files {
-            let word = if file.stays { "kept" } else { "file" };
-            text.push_str(&format!("{word} {} {:08x} {} {}\n", file.bytes, file.crc, file.stored, file.name));
+            text.push_str(&format!("file {} {:08x} {} {}\n", file.bytes, file.crc, file.stored, file.name));
         }
         let crc = crc32c::crc32c(text.as_bytes());
         text.push_str(&format!("end {crc:08x}\n"));
@@ -148,21 +150,22 @@ impl Manifest {
             Some(line) => Some(line.strip_prefix("store ").filter(|number| identity::is_number(number))?.to_owned()),
             None => None,
         };
+        let mark = match lines.next_if(|line| line.starts_with("mark ")) {
+            Some(line) => Some(line.strip_prefix("mark ").filter(|mark| marks::is_mark(mark))?.to_owned()),
+            None => None,
+        };
         let made_s = match lines.next_if(|line| line.starts_with("made ")) {
             Some(line) => line.strip_prefix("made ")?.parse().ok()?,
             None => 0,
         };
         let files = lines.map(|line| {
-            let (word, rest) = line.split_once(' ')?;
-            let stays = word == "kept";
-            let mut fields = rest.splitn(4, ' ');
+            let mut fields = line.strip_prefix("file ")?.splitn(4, ' ');
             let bytes = fields.next()?.parse().ok()?;
             let crc = u32::from_str_radix(fields.next()?, 16).ok()?;
             let (stored, name) = (fields.next()?.to_owned(), fields.next()?.to_owned());
-            let is_good = (stays || word == "file") && is_inside(&stored) && is_inside(&name);
-            is_good.then_some(BackupFile { name, stored, bytes, crc, stays })
+            (is_inside(&stored) && is_inside(&name)).then_some(BackupFile { name, stored, bytes, crc })
         });
-        Some(Self { number, batch, store, made_s, files: files.collect::<Option<_>>()? })
+        Some(Self { number, batch, store, mark, made_s, files: files.collect::<Option<_>>()? })
     }
 }
 
@@ -180,26 +183,22 @@ mod tests {
 
     #[test]
     fn a_manifest_reads_back_and_a_changed_one_is_none() {
-        let file = |name: &str| BackupFile {
-            name: name.to_owned(),
-            stored: format!("{name}.7"),
-            bytes: 5,
-            crc: 0xab,
-            stays: false,
-        };
+        let file = |name: &str| BackupFile { name: name.to_owned(), stored: format!("{name}.7"), bytes: 5, crc: 0xab };
         let manifest = Manifest {
             number: 7,
             batch: (44, 0xdead_beef),
             store: Some("0123456789abcdef".repeat(2)),
+            mark: Some("0123456789abcdef".to_owned()),
             made_s: 1_790_000_000,
             files: vec![file("log/1.commit"), file("tls/a b")],
         };
         let text = manifest.text();
         // A space in a stored name would break the line: ours have none.
-        let lost = BackupFile { stays: true, ..file("log/2.commit") };
-        let manifest = Manifest { files: vec![file("log/1.commit"), lost], ..manifest };
+        let manifest = Manifest { files: vec![file("log/1.commit")], ..manifest };
         assert_ne!(manifest.text(), text);
         let text = manifest.text();
+        let unmarked = Manifest { mark: None, store: None, ..manifest.clone() };
+        assert_eq!(Manifest::parse(7, unmarked.text().as_bytes()), Some(unmarked));
         assert_eq!(Manifest::parse(7, text.as_bytes()), Some(manifest));
         for at in 0..text.len() {
             let mut broken = text.clone().into_bytes();

@@ -2,9 +2,9 @@
 //! `MANIFEST-n` with their names, lengths and checksums, written last. Segments are immutable, so a later backup into the same
 //! folder copies only what is new; what an older manifest needs stays until a newer one is complete.
 //!
-//! A folder belongs to one store: another's, or a later state of the same, is refused and left as it is. Nothing is copied
-//! into a folder before it durably has the store's identity, so that a first backup that broke off is known, too. What the
-//! store has lost, and the backup before still holds, stays in the backup.
+//! A folder belongs to one store: another's, or a state of the same that it was never in or has lost something of (`store::marks`), is
+//! refused and left as it is. Nothing is copied into a folder before it durably has the store's identity, so that a first backup that
+//! broke off is known, too. A segment that the store has lost since its start, and that mail lies in, stays in the backup.
 
 mod manifest;
 mod owner;
@@ -17,6 +17,7 @@ pub use restore::{Open, Restoring, finish_restore, is_half_restored, restore};
 use super::batch::Batch;
 use super::disk::{Disk, DiskFile, create_whole, folder_of, is_unreadable};
 use super::identity;
+use super::marks;
 use super::rows;
 use super::segment::{Header, Kind, PAGE_BYTES};
 use super::snapshot::SnapshotError;
@@ -46,8 +47,8 @@ pub struct Held {
     pub names: Vec<String>,
     /// Segments that must be among them, because mail lies in them.
     pub needed: Vec<u64>,
-    /// Whether something of the store was lost before this start: then nobody knows all that should be among them.
-    pub is_damaged: bool,
+    /// Which of the store's backups this will be; nothing where that could not be written down.
+    pub mark: Option<String>,
     #[expect(dead_code, reason = "held until it is dropped")]
     guard: MutexGuardArc<()>,
 }
@@ -55,8 +56,8 @@ pub struct Held {
 impl Held {
     /// What there is to back up, at this time (seconds since 1970).
     pub fn content(&self, made_s: u64) -> Content<'_> {
-        let Self { batch, end, names, needed, is_damaged, .. } = self;
-        Content { batch: *batch, end: *end, names, needed, is_damaged: *is_damaged, made_s }
+        let Self { batch, end, names, needed, mark, .. } = self;
+        Content { batch: *batch, end: *end, names, needed, mark: mark.as_deref(), made_s }
     }
 }
 
@@ -71,8 +72,8 @@ pub struct Content<'a> {
     pub names: &'a [String],
     /// Segments that must be among them, because mail lies in them.
     pub needed: &'a [u64],
-    /// Whether more than these may be missing: then all segments of the backup before stay in this one.
-    pub is_damaged: bool,
+    /// Which of the store's backups it is; as the one before where there is none.
+    pub mark: Option<&'a str>,
     /// When it is made, seconds since 1970; told in the manifest.
     pub made_s: u64,
 }
@@ -92,8 +93,6 @@ pub struct Copied {
     pub unreadable: Vec<String>,
     /// Segments that the store has lost, all or the end of them; the copy of the backup before stands for them.
     pub kept: Vec<String>,
-    /// How many more of before were lost, and told then.
-    pub stays: u64,
     /// Segments that the store has lost, and that no backup here has.
     pub lost: Vec<u64>,
 }
@@ -117,8 +116,9 @@ pub enum BackupError {
     OtherStore,
     /// The folder's backup goes further than the store: the last batch there, and here.
     Later(u64, u64),
-    /// The folder's backup goes on from where the store went another way: the last batch there, and the last they share.
-    Forked(u64, u64),
+    /// The folder's backup is of a state in which the store never was, or of which it has lost something: the last batch there, and
+    /// the last they share, if that is known.
+    Forked(u64, Option<u64>),
     /// The backup's disk has too little room: octets needed, octets free.
     NoRoom(u64, u64),
     /// The folder to restore into has this in it.
@@ -140,11 +140,16 @@ impl fmt::Display for BackupError {
             Self::Later(there, here) => {
                 write!(f, "it holds a later state of this store: up to batch {there}, and this is at batch {here}")
             }
-            Self::Forked(there, shared) => write!(
-                f,
-                "it holds a later state of this store, up to batch {there}, of which this one has lost or never had what came \
-                 after batch {shared}"
-            ),
+            Self::Forked(there, shared) => {
+                write!(
+                    f,
+                    "it holds a later state of this store, up to batch {there}, of which this one has lost or never had "
+                )?;
+                match shared {
+                    Some(shared) => write!(f, "what came after batch {shared}"),
+                    None => f.write_str("a part"),
+                }
+            }
             Self::NotEmpty(name) => write!(f, "{name} is there already"),
             Self::Busy => f.write_str("another pigeon works in it"),
             Self::NoRoom(needed, free) => write!(f, "the backup needs {needed} bytes and its disk has {free} free"),
@@ -172,26 +177,30 @@ impl Store {
             }
         }
         let (position, bound) = self.shared.queue.leave().recv().await.map_err(|_| Refusal::Unavailable)?;
-        let shared = self.shared.clone();
-        let names = self.shared.workers.run(move || names(&*shared.disk, bound)).await;
-        let names = names.ok_or(Refusal::Unavailable)?.map_err(|error| super::refusal_of(&error))?;
         let segments = self.shared.query(|rx| Ok(rows::segments(rx)?)).await?;
-        let is_needed = |(number, (live_bytes, _)): &(u64, (u64, u64))| *number < bound && *live_bytes > 0;
-        let needed = segments.into_iter().filter(is_needed).map(|(number, _)| number).collect();
-        let is_damaged = self.damage().1 > 0;
+        let is_needed = |(number, (live_bytes, _)): &(&u64, &(u64, u64))| **number < bound && *live_bytes > 0;
+        let needed = segments.iter().filter(is_needed).map(|(number, _)| *number).collect();
+        let shared = self.shared.clone();
+        let listed = move || (names(&*shared.disk, bound, &segments), marks::record(&*shared.disk));
+        let (names, mark) = self.shared.workers.run(listed).await.ok_or(Refusal::Unavailable)?;
+        let names = names.map_err(|error| super::refusal_of(&error))?;
+        // On a full or failing disk a backup is wanted most.
+        let mark = mark.inspect_err(|error| log::warn!("the backup cannot be written down: {error}")).ok();
         let (batch, end) = ((position.sequence, position.crc), (position.segment, position.end));
-        Ok(Held { batch, end, names, needed, is_damaged, guard })
+        Ok(Held { batch, end, names, needed, mark, guard })
     }
 }
 
-/// The files that a store needs: its snapshots, the segments below `bound`, and what lies beside.
-fn names(disk: &dyn Disk, bound: u64) -> io::Result<Vec<String>> {
+/// The files that a store needs: its snapshots, the segments below `bound`, and what lies beside. Body segments in which nothing
+/// lies (those of `segments` have something) hold what is still on its way, or never came.
+fn names(disk: &dyn Disk, bound: u64, segments: &BTreeMap<u64, (u64, u64)>) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for snapshot in super::snapshot::list(disk)? {
         names.push(super::segment::file_name(Kind::Snapshot, snapshot.number));
     }
     for name in disk.list("log")? {
-        if super::segment::parse_name(&name).is_some_and(|(_, number)| number < bound) {
+        let Some((kind, number)) = super::segment::parse_name(&name) else { continue };
+        if number < bound && (kind == Kind::Commit || segments.contains_key(&number)) {
             names.push(format!("log/{name}"));
         }
     }
@@ -223,7 +232,7 @@ pub fn back_up(
     content: &Content<'_>,
     progress: &mut Progress<'_>,
 ) -> Result<Copied, BackupError> {
-    let Content { batch, end, names, needed, is_damaged, made_s } = *content;
+    let Content { batch, end, names, needed, mark, made_s } = *content;
     let last = super::segment::file_name(Kind::Commit, end.0);
     // Whoever is asked for names may be anybody: none leads out of the store's folder, or out of the backup's.
     if let Some(name) = names.iter().find(|name| !is_inside(name) || name.contains(char::is_whitespace)) {
@@ -267,23 +276,16 @@ pub fn back_up(
             && let Some(before) = &before
             && let Some(shared) = forked_from(&*file, (name, bytes), (to, before))
         {
-            return Err(BackupError::Forked(before.batch.0, shared));
+            return Err(BackupError::Forked(before.batch.0, Some(shared)));
         }
-        plan.push((name.as_str(), bytes, kept.map(|kept| BackupFile { stays: false, ..kept.clone() })));
+        plan.push((name.as_str(), bytes, kept.cloned()));
     }
     let is_there: BTreeSet<&str> = names.iter().map(String::as_str).collect();
     for kept in known.values().filter(|kept| !is_there.contains(kept.name.as_str())) {
-        let Some(number) = segment_of(&kept.name) else { continue };
-        let is_named = needed.contains(&number);
-        // What a start has lost without a row that names it, no later one knows of.
-        let stays = kept.stays || (is_damaged && !is_named);
-        if is_named || stays {
-            match kept.stays {
-                true => copied.stays += 1,
-                false => copied.kept.push(kept.name.clone()),
-            }
+        if segment_of(&kept.name).is_some_and(|number| needed.contains(&number)) {
+            copied.kept.push(kept.name.clone());
             old_bytes += kept.bytes;
-            plan.push((kept.name.as_str(), kept.bytes, Some(BackupFile { stays, ..(*kept).clone() })));
+            plan.push((kept.name.as_str(), kept.bytes, Some((*kept).clone())));
         }
     }
     let saved: BTreeSet<u64> = plan.iter().filter_map(|(name, ..)| segment_of(name)).collect();
@@ -321,7 +323,7 @@ pub fn back_up(
                 }
                 copied.new_files += 1;
                 new.push(files.len());
-                BackupFile { name: name.to_owned(), stored, bytes, crc, stays: false }
+                BackupFile { name: name.to_owned(), stored, bytes, crc }
             }
         });
     }
@@ -334,7 +336,8 @@ pub fn back_up(
             progress(done, total);
         })?;
     }
-    let manifest = Manifest { number, batch, store, made_s, files };
+    let mark = mark.map(str::to_owned).or(before.as_ref().and_then(|before| before.mark.clone()));
+    let manifest = Manifest { number, batch, store, mark, made_s, files };
     let text = manifest.text();
     // Twice: without it all of the backup would be of no use.
     for name in manifest.names() {
@@ -359,11 +362,9 @@ fn forked_from(file: &dyn DiskFile, (name, bytes): (&str, u64), (to, before): (&
     let number = segment_of(name)?;
     let header = Header::read(file).ok().flatten().filter(|header| header.kind == Kind::Commit)?;
     if let Some(kept) = before.files.iter().find(|kept| kept.name == name) {
-        let there = to.open(&kept.stored).and_then(|there| head(&*there, HEAD_BYTES));
         // What the stick has lost is made again.
-        let is_another = there
-            .is_ok_and(|there| there.iter().any(|octet| *octet != 0) && Some(there) != head(file, HEAD_BYTES).ok());
-        if !is_another {
+        let there = to.open(&kept.stored).and_then(|there| Header::read(&*there)).ok().flatten()?;
+        if there.salt == header.salt {
             return None;
         }
     }
@@ -384,8 +385,8 @@ enum Found {
 fn compare(file: &dyn DiskFile, bytes: u64, to: &dyn Disk, kept: &BackupFile) -> Found {
     let is_segment = segment_of(&kept.name).is_some();
     let never_changes = is_segment || folder_of(&kept.name) == "snapshots" || kept.name == identity::FILE;
-    let Ok((length, there)) = to.open(&kept.stored).and_then(|there| Ok((there.len()?, head(&*there, kept.bytes)?)))
-    else {
+    let there = to.open(&kept.stored).and_then(|open| Ok((open.len()?, head(&*open, kept.bytes)?, open)));
+    let Ok((length, there, open)) = there else {
         return Found::Other;
     };
     if !never_changes || length != kept.bytes {
@@ -394,10 +395,17 @@ fn compare(file: &dyn DiskFile, bytes: u64, to: &dyn Disk, kept: &BackupFile) ->
     match head(file, bytes) {
         Ok(here) if bytes == kept.bytes && here == there => Found::Same,
         Ok(here) if is_segment && bytes < kept.bytes && there.starts_with(&here) => Found::Less,
-        Ok(here) if is_segment && here.iter().all(|octet| *octet == 0) => Found::Less,
+        // Its head is ruined.
+        Ok(_) if is_segment && !is_headed(file, &kept.name) && is_headed(&*open, &kept.name) => Found::Less,
         Err(error) if is_segment && is_unreadable(&error) => Found::Less,
         _ => Found::Other,
     }
+}
+
+/// Whether a segment begins with a header that is its own.
+fn is_headed(file: &dyn DiskFile, name: &str) -> bool {
+    let header = Header::read(file).ok().flatten().map(|header| (header.kind, header.number));
+    header.is_some() && header == name.strip_prefix("log/").and_then(super::segment::parse_name)
 }
 
 /// The first octets of a file of this length.

@@ -1,17 +1,24 @@
 //! Whose a folder is: nothing is copied into another store's.
 
 use super::manifest::{Manifest, newest, numbers};
+use super::restore::LOCK;
 use super::{BackupError, head, is_of_backup};
 use crate::store::disk::{Disk, is_unreadable};
 use crate::store::identity::{self, Identity};
+use crate::store::marks;
 
-/// Refuses a folder with another store's backup; which of this store it has, and this store's identity.
+/// What a running server has in its data directory.
+const SOCKET: &str = "control.sock";
+
+/// Refuses a folder with another store's backup, or with a state of this one that it was never in, or has lost something of; which
+/// of this store it has, and this store's identity.
 pub fn refuse_other(from: &dyn Disk, to: &dyn Disk) -> Result<(Option<Manifest>, Option<String>), BackupError> {
     let before = match newest(to) {
         Ok(manifest) => Some(manifest),
         Err(BackupError::Nothing | BackupError::Damaged(_)) => None,
         Err(error) => return Err(error),
     };
+    refuse_store(to)?;
     let there = |error| BackupError::Backup(identity::FILE.to_owned(), error);
     let ours = match identity::read(from) {
         // A worn card is saved, too: into a folder that says nobody's.
@@ -22,8 +29,9 @@ pub fn refuse_other(from: &dyn Disk, to: &dyn Disk) -> Result<(Option<Manifest>,
         Some(manifest) => manifest.store.clone(),
         None => identity::read(to).map_err(there)?.map(|theirs| theirs.number),
     };
+    let is_origin = ours.as_ref().is_some_and(|ours| came_of(ours, before.as_ref()));
     let is_ours = match theirs {
-        Some(theirs) => ours.as_ref().is_some_and(|ours| ours.number == theirs || came_of(ours, before.as_ref())),
+        Some(theirs) => is_origin || ours.as_ref().is_some_and(|ours| ours.number == theirs),
         // Nothing was ever completed in it, or it does not say whose it is: then a file that both have tells.
         None if before.is_none() => {
             refuse_strange(to)?;
@@ -31,7 +39,16 @@ pub fn refuse_other(from: &dyn Disk, to: &dyn Disk) -> Result<(Option<Manifest>,
         }
         None => shares_a_file(from, to),
     };
-    if is_ours { Ok((before, ours.map(|ours| ours.number))) } else { Err(BackupError::OtherStore) }
+    if !is_ours {
+        return Err(BackupError::OtherStore);
+    }
+    if let Some(Manifest { batch, mark: Some(mark), .. }) = &before
+        && !is_origin
+        && !marks::read(from).unwrap_or_default().contains(mark)
+    {
+        return Err(BackupError::Forked(batch.0, None));
+    }
+    Ok((before, ours.map(|ours| ours.number)))
 }
 
 /// Whether the store was restored from this very backup. It goes on with the folder then; whoever else lives of that store, or
@@ -53,6 +70,15 @@ fn shares_a_file(from: &dyn Disk, to: &dyn Disk) -> bool {
             head(to, &name).is_some_and(|there| head(from, &name) == Some(there))
         })
     })
+}
+
+/// A data directory, or a copy of one, is no place for a backup: what is there would go.
+fn refuse_store(to: &dyn Disk) -> Result<(), BackupError> {
+    let is_of_store = |name: &String| name.starts_with("index.redb") || [LOCK, SOCKET].contains(&name.as_str());
+    match to.list("").unwrap_or_default().into_iter().find(is_of_store) {
+        Some(name) if numbers(to)?.is_empty() => Err(BackupError::NotOurs(name)),
+        _ => Ok(()),
+    }
 }
 
 /// A first backup goes into a folder that has nothing of the kind in it: what is there may be somebody's.
