@@ -66,7 +66,7 @@ pub enum Answer {
     Aliases { aliases: Vec<Alias>, after: Option<String> },
     /// How the server is.
     Status(Box<Status>),
-    /// The files of a backup, the last batch in them, the segments that must be among them, and whether more may be missing.
+    /// The files of a backup, the last batch in them, the segments that must be among them, and the backup's mark.
     Held { sequence: u64, crc: u32, end: (u64, u64), names: Vec<String>, needed: Vec<u64>, mark: Option<String> },
     /// How far reading everything has come.
     Verifying { part: String, done: u64, total: u64 },

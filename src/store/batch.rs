@@ -288,14 +288,12 @@ impl Batch {
         Ok(batch.filter(|batch| batch.is_whole(segment) || sabotage::is(Sabotage::BlindToBatches)))
     }
 
-    /// What the beginning of a batch at `offset` tells, whole or not: its sequence, and its octets on disk.
-    pub(crate) fn told(file: &dyn DiskFile, salt: u32, offset: u64) -> io::Result<Option<(u64, u64)>> {
+    /// The sequence that the beginning of a batch at `offset` tells, whole or not.
+    pub(crate) fn told(file: &dyn DiskFile, salt: u32, offset: u64) -> io::Result<Option<u64>> {
         let mut header = [0; HEADER_BYTES];
         file.read_at(offset, &mut header)?;
         let told = parse(&header).filter(|(_, _, _, _, own_salt)| *own_salt == salt);
-        Ok(told.map(|(length, sequence, ..)| {
-            (sequence, (HEADER_BYTES as u64 + u64::from(length)).next_multiple_of(PAGE_BYTES))
-        }))
+        Ok(told.map(|(_, sequence, ..)| sequence))
     }
 
     /// Whether its checksum is that of what was written into this segment.

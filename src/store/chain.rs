@@ -221,21 +221,16 @@ pub(crate) fn walk(
     Ok(damage)
 }
 
-/// Where what lies behind the last whole batch of the log ends, when it is no torn end: the beginning of the second batch from there
-/// on, or anything behind the first, was written only after the first had been synced.
+/// Where what lies behind the last whole batch of the log ends, when it is no torn end: the beginning of a second batch there was
+/// written only after the first had been synced.
 fn proved_end(file: &dyn DiskFile, salt: u32, from: u64, sequence: u64) -> io::Result<Option<u64>> {
     let end = end_before_zeros(file, from)?;
-    let mut torn_end = None;
     for offset in (from..end).step_by(PAGE_BYTES as usize) {
-        match tried(|| Batch::told(file, salt, offset))?.flatten() {
-            Some((told, padded_bytes)) if offset == from && told == sequence + 1 => {
-                torn_end = Some(offset + padded_bytes);
-            }
-            Some((told, _)) if told > sequence + 1 => return Ok(Some(end)),
-            _ => {}
+        if tried(|| Batch::told(file, salt, offset))?.flatten().is_some_and(|told| told > sequence + 1) {
+            return Ok(Some(end));
         }
     }
-    Ok(torn_end.filter(|torn_end| *torn_end < end).map(|_| end))
+    Ok(None)
 }
 
 /// Hands on the batches of a stretch in which bodies alone are hit, up to the one with this checksum; whether it was one.

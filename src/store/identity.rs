@@ -65,7 +65,9 @@ pub(super) fn make(disk: &dyn Disk, from: Option<(String, (u64, u32))>) -> io::R
 pub(super) fn forget_origin(disk: &dyn Disk) -> io::Result<()> {
     match read(disk)? {
         Some(Identity { number, from: Some(_) }) => {
+            // One that has none is another store for its backups, which is the safe side.
             replace_whole(disk, FILE, Identity { number, from: None }.text().as_bytes())
+                .or_else(|_| disk.remove(FILE).and_then(|()| disk.sync_folder("")))
         }
         _ => Ok(()),
     }

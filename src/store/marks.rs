@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! pigeon backups
-//! MARK                      16 hexadecimal digits; the latest last, at most 1,000
+//! MARK                      16 hexadecimal digits; the latest last, at most 10,000
 //! CRC-32C                   of all before
 //! ```
 
@@ -13,11 +13,11 @@ use super::disk::{Disk, replace_whole};
 use super::identity;
 use std::io;
 
-const FILE: &str = "backups.made";
+pub(super) const FILE: &str = "backups.made";
 const FIRST_LINE: &str = "pigeon backups\n";
 const MARK_BYTES: usize = 16;
-/// Marks that are known: of years of daily backups.
-const MARKS_MAX: usize = 1_000;
+/// Marks that are known: of a year of hourly backups.
+const MARKS_MAX: usize = 10_000;
 const FILE_BYTES_MAX: u64 = (FIRST_LINE.len() + MARKS_MAX * (MARK_BYTES + 1) + 9) as u64;
 
 /// The marks that the store knows; none when it has no such file, or a damaged one.
@@ -33,6 +33,11 @@ pub(super) fn read(disk: &dyn Disk) -> io::Result<Vec<String>> {
         log::warn!("{FILE} is damaged: a backup goes into a new folder");
         Vec::new()
     }))
+}
+
+/// The mark of the latest backup.
+pub(super) fn newest(disk: &dyn Disk) -> Option<String> {
+    read(disk).ok()?.pop()
 }
 
 /// Writes down the mark of a backup that is about to be made, durably.
@@ -78,18 +83,20 @@ mod tests {
     use crate::store::sim::{Cut, Fault, SimDisk};
 
     #[test]
-    fn a_mark_is_durable_before_it_is_told_and_the_latest_thousand_are_known() {
+    fn a_mark_is_durable_before_it_is_told_and_the_latest_are_known() {
         let disk = SimDisk::new();
         assert_eq!(read(&disk).unwrap(), [""; 0]);
         let first = record(&disk).unwrap();
         let second = record(&disk).unwrap();
         let disk = disk.reboot(Cut::Nothing);
         assert_eq!(read(&disk).unwrap(), [first.clone(), second]);
-        for _ in 2..=MARKS_MAX {
-            record(&disk).unwrap();
-        }
+        let many: Vec<String> = (1..MARKS_MAX).map(|n| format!("{n:016x}")).collect();
+        disk.put(FILE, text(&[std::slice::from_ref(&first), &many[..]].concat()).as_bytes());
+        assert!(read(&disk).unwrap().contains(&first));
+        let last = record(&disk).unwrap();
         let known = read(&disk).unwrap();
-        assert!(known.len() == MARKS_MAX && !known.contains(&first));
+        assert!(known.len() == MARKS_MAX && !known.contains(&first) && known.last() == Some(&last));
+        assert_eq!(newest(&disk), Some(last));
         assert!(disk.contents(FILE).unwrap().len() as u64 <= FILE_BYTES_MAX);
         forget(&disk).unwrap();
         forget(&disk).unwrap();

@@ -172,10 +172,6 @@ pub(crate) fn start(
     let seen = state.position;
     segments.leave(seen.segment);
     let chain = chain(&**disk, &found.commits, seen)?;
-    if let Some(before) = chain.links.last().and_then(|link| link.predecessor) {
-        // A cut may have brought back the zeros that were taken away behind it.
-        close_off(&**disk, before);
-    }
     let from = chain.from;
     let mut replay = Replay::new(&**disk, index, &reading.skip);
     let mut last = from;
@@ -224,6 +220,10 @@ pub(crate) fn start(
         }
         log.go_on(file, salt, after);
         close_off(&**disk, end);
+        if let Some(before) = chain.links.last().and_then(|link| link.predecessor) {
+            // A cut may have brought back the zeros that were taken away behind it. Only now the name of what follows is durable for certain.
+            close_off(&**disk, before);
+        }
     }
     replay.flush()?;
     damage.add(std::mem::take(&mut replay.damage));

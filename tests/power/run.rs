@@ -138,10 +138,14 @@ impl Runner {
             let (found, known) = self.reopen(&moment.disk, end, &moment.facts, None)?;
             disk = found.reboot(Cut::Nothing);
             facts = known;
-            // That moment may lie before the last backup, which then holds what never happened: no stick does.
+            // That moment may lie before the last backup, which then holds what never happened: no stick does. It was completed only
+            // after its mark was durable.
             let there = self.open(&found.reboot(Cut::Nothing))?;
             let sequence = smol::block_on(there.stats()).map_err(|refusal| format!("{refusal:?}"))?.sequence;
-            if backup::newest(&stick.disk).is_ok_and(|newest| newest.batch.0 > sequence) {
+            let written_down = moment.disk.reboot(Cut::Nothing).contents("backups.made").unwrap_or_default();
+            let has = |mark: &String| written_down.windows(mark.len()).any(|octets| octets == mark.as_bytes());
+            let is_before = |newest: backup::Manifest| newest.batch.0 > sequence || !newest.mark.iter().all(has);
+            if backup::newest(&stick.disk).is_ok_and(is_before) {
                 stick = Stick::default();
             }
         }

@@ -116,9 +116,8 @@ pub enum BackupError {
     OtherStore,
     /// The folder's backup goes further than the store: the last batch there, and here.
     Later(u64, u64),
-    /// The folder's backup is of a state in which the store never was, or of which it has lost something: the last batch there, and
-    /// the last they share, if that is known.
-    Forked(u64, Option<u64>),
+    /// The folder's backup is of a state in which the store never was, or of which it has lost something: the last batch there.
+    Forked(u64),
     /// The backup's disk has too little room: octets needed, octets free.
     NoRoom(u64, u64),
     /// The folder to restore into has this in it.
@@ -140,15 +139,11 @@ impl fmt::Display for BackupError {
             Self::Later(there, here) => {
                 write!(f, "it holds a later state of this store: up to batch {there}, and this is at batch {here}")
             }
-            Self::Forked(there, shared) => {
+            Self::Forked(there) => {
                 write!(
                     f,
-                    "it holds a later state of this store, up to batch {there}, of which this one has lost or never had "
-                )?;
-                match shared {
-                    Some(shared) => write!(f, "what came after batch {shared}"),
-                    None => f.write_str("a part"),
-                }
+                    "it holds a later state of this store, or one of which this has lost a part (up to batch {there})"
+                )
             }
             Self::NotEmpty(name) => write!(f, "{name} is there already"),
             Self::Busy => f.write_str("another pigeon works in it"),
@@ -274,15 +269,17 @@ pub fn back_up(
         }
         if kept.is_none()
             && let Some(before) = &before
-            && let Some(shared) = forked_from(&*file, (name, bytes), (to, before))
+            && goes_another_way(&*file, (name, bytes), (to, before))
         {
-            return Err(BackupError::Forked(before.batch.0, Some(shared)));
+            return Err(BackupError::Forked(before.batch.0));
         }
         plan.push((name.as_str(), bytes, kept.cloned()));
     }
     let is_there: BTreeSet<&str> = names.iter().map(String::as_str).collect();
     for kept in known.values().filter(|kept| !is_there.contains(kept.name.as_str())) {
-        if segment_of(&kept.name).is_some_and(|number| needed.contains(&number)) {
+        let is_needed = segment_of(&kept.name).is_some_and(|number| needed.contains(&number));
+        let there = to.open(&kept.stored).and_then(|there| there.len());
+        if is_needed && there.is_ok_and(|bytes| bytes == kept.bytes) {
             copied.kept.push(kept.name.clone());
             old_bytes += kept.bytes;
             plan.push((kept.name.as_str(), kept.bytes, Some((*kept).clone())));
@@ -336,7 +333,8 @@ pub fn back_up(
             progress(done, total);
         })?;
     }
-    let mark = mark.map(str::to_owned).or(before.as_ref().and_then(|before| before.mark.clone()));
+    // One that the store knows says at least that it is of its past.
+    let mark = mark.map(str::to_owned).or_else(|| before.as_ref()?.mark.clone()).or_else(|| marks::newest(from));
     let manifest = Manifest { number, batch, store, mark, made_s, files };
     let text = manifest.text();
     // Twice: without it all of the backup would be of no use.
@@ -356,20 +354,21 @@ fn segment_of(name: &str) -> Option<u64> {
     name.strip_prefix("log/").and_then(super::segment::parse_name).map(|(_, number)| number)
 }
 
-/// The last batch that a store shares with its backup, when this segment of it is not the backup's and begins with a batch
-/// before the last one there: a start writes that one again, and no other.
-fn forked_from(file: &dyn DiskFile, (name, bytes): (&str, u64), (to, before): (&dyn Disk, &Manifest)) -> Option<u64> {
-    let number = segment_of(name)?;
-    let header = Header::read(file).ok().flatten().filter(|header| header.kind == Kind::Commit)?;
+/// Whether this segment of the store is not the backup's, and begins with a batch before the last one there: a start writes that
+/// one again, and no other.
+fn goes_another_way(file: &dyn DiskFile, (name, bytes): (&str, u64), (to, before): (&dyn Disk, &Manifest)) -> bool {
+    let Some(header) = Header::read(file).ok().flatten().filter(|header| header.kind == Kind::Commit) else {
+        return false;
+    };
     if let Some(kept) = before.files.iter().find(|kept| kept.name == name) {
+        let there = to.open(&kept.stored).and_then(|there| Header::read(&*there)).ok().flatten();
         // What the stick has lost is made again.
-        let there = to.open(&kept.stored).and_then(|there| Header::read(&*there)).ok().flatten()?;
-        if there.salt == header.salt {
-            return None;
+        if there.is_none_or(|there| there.salt == header.salt) {
+            return false;
         }
     }
-    let first = Batch::read(file, (number, Some(header.salt)), PAGE_BYTES, bytes).ok().flatten()?;
-    (first.sequence < before.batch.0).then(|| first.sequence.saturating_sub(1))
+    let first = Batch::read(file, (header.number, Some(header.salt)), PAGE_BYTES, bytes).ok().flatten();
+    first.is_some_and(|first| first.sequence < before.batch.0)
 }
 
 /// What a file is to the one of that name in a backup.

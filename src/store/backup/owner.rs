@@ -7,8 +7,8 @@ use crate::store::disk::{Disk, is_unreadable};
 use crate::store::identity::{self, Identity};
 use crate::store::marks;
 
-/// What a running server has in its data directory.
-const SOCKET: &str = "control.sock";
+/// What a store has beside its log that no backup has.
+const OF_STORE: [&str; 4] = [LOCK, "ballast", "wear.json", marks::FILE];
 
 /// Refuses a folder with another store's backup, or with a state of this one that it was never in, or has lost something of; which
 /// of this store it has, and this store's identity.
@@ -46,7 +46,7 @@ pub fn refuse_other(from: &dyn Disk, to: &dyn Disk) -> Result<(Option<Manifest>,
         && !is_origin
         && !marks::read(from).unwrap_or_default().contains(mark)
     {
-        return Err(BackupError::Forked(batch.0, None));
+        return Err(BackupError::Forked(batch.0));
     }
     Ok((before, ours.map(|ours| ours.number)))
 }
@@ -74,7 +74,7 @@ fn shares_a_file(from: &dyn Disk, to: &dyn Disk) -> bool {
 
 /// A data directory, or a copy of one, is no place for a backup: what is there would go.
 fn refuse_store(to: &dyn Disk) -> Result<(), BackupError> {
-    let is_of_store = |name: &String| name.starts_with("index.redb") || [LOCK, SOCKET].contains(&name.as_str());
+    let is_of_store = |name: &String| name.starts_with("index.redb") || OF_STORE.contains(&name.as_str());
     match to.list("").unwrap_or_default().into_iter().find(is_of_store) {
         Some(name) if numbers(to)?.is_empty() => Err(BackupError::NotOurs(name)),
         _ => Ok(()),
