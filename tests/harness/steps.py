@@ -1,5 +1,6 @@
 """The steps of tests/run: each with its own time limit and log, its result counted, the closing table at the end."""
 
+import fcntl
 import json
 import os
 import re
@@ -446,6 +447,13 @@ def main(names):
     if unknown:
         print(f"no such step: {' '.join(unknown)}; tests/run --list")
         return 2
+    WORK.mkdir(parents=True, exist_ok=True)
+    alone = open(WORK / "lock", "w", encoding="utf-8")
+    try:
+        fcntl.flock(alone, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("another tests/run works in this checkout, with the same logs; wait for it, or take another clone")
+        return 75
     run = Run()
     started = time.monotonic()
     if "programs" not in chosen and (WORK / "venv" / "bin" / "python").exists():
